@@ -1,0 +1,124 @@
+"""What a Greenroom server is told at start: plain, validated values."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from greenroom.errors import ConfigError
+
+DEV_KEY: Final = "devkey"
+DEV_SECRET: Final = "secret"
+DEFAULT_PORT: Final = 7880
+DEFAULT_RTC_PORT: Final = 7882
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key, its secret, and what its tokens may touch.
+
+    ``agents`` and ``rooms`` are shell-style patterns (``front-*``). ``None`` allows everything; an
+    empty tuple allows nothing. They bind every token signed with the key, whatever the token grants.
+    """
+
+    key: str
+    secret: str
+    agents: tuple[str, ...] | None = None
+    rooms: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"ApiKey(key={self.key!r}, agents={self.agents!r}, rooms={self.rooms!r})"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes and counts past which a request is refused. Sizes are bytes, lengths are characters."""
+
+    name: int = 256
+    metadata: int = 512 * 1024
+    attributes: int = 64 * 1024
+    signal_message: int = 2 * 1024 * 1024
+    agent_message: int = 2 * 1024 * 1024
+    api_body: int = 10 * 1024 * 1024
+    join_request: int = 1024 * 1024
+    data_packet: int = 64_000
+    pending_tracks: int = 20
+    participants: int = 10_000
+    rooms: int = 10_000
+    workers: int = 1_000
+
+
+class RoomDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """How rooms behave unless their creator says otherwise. Times are seconds."""
+
+    auto_create: bool = True
+    empty_timeout: int = 300
+    departure_timeout: int = 20
+    max_participants: int = 0
+    enable_remote_unmute: bool = False
+
+
+class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """How jobs are offered to workers. Times are seconds."""
+
+    availability_timeout: float = 4.0
+    dispatch_deadline: float = 60.0
+    register_timeout: float = 10.0
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything ``greenroom server`` is told."""
+
+    keys: tuple[ApiKey, ...]
+    bind: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    rtc_port: int = DEFAULT_RTC_PORT
+    node_ip: tuple[str, ...] = ()
+    data_dir: Path = Path(".greenroom")
+    observability_url: str = ""
+    limits: Limits = Limits()
+    room: RoomDefaults = RoomDefaults()
+    agent: AgentDefaults = AgentDefaults()
+
+    def key(self, name: str) -> ApiKey | None:
+        """Return the API key called ``name``."""
+        return next((key for key in self.keys if key.key == name), None)
+
+    def validate(self) -> None:
+        """Raise :class:`ConfigError` for a combination that must not start."""
+        if not self.keys:
+            raise ConfigError("No API key is configured", fix="Pass --key KEY:SECRET")
+        seen: set[str] = set()
+        for key in self.keys:
+            if not key.key or not key.secret:
+                raise ConfigError("An API key has no name or no secret", fix="Write it as --key KEY:SECRET")
+            if key.key in seen:
+                raise ConfigError(f"API key '{key.key}' is given twice", fix="Give each key one secret")
+            seen.add(key.key)
+        for name, port in (("--port", self.port), ("--rtc-port", self.rtc_port)):
+            if not 0 <= port <= 65535:
+                raise ConfigError(f"{name} {port} is not a port", fix="Use 1 to 65535, or 0 for any free one")
+        if not is_loopback(self.bind) and any(key.secret == DEV_SECRET for key in self.keys):
+            raise ConfigError(
+                f"Refusing to listen on {self.bind} with the development key",
+                fix="Pass --key KEY:SECRET with a secret of your own, or --bind 127.0.0.1",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` is only reachable from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_key(text: str) -> ApiKey:
+    """Read ``KEY:SECRET``. Raises :class:`ConfigError` without repeating the secret."""
+    name, colon, secret = text.partition(":")
+    if not (name and colon and secret):
+        raise ConfigError("--key takes KEY:SECRET", fix="For example: --key devkey:secret")
+    return ApiKey(key=name.strip(), secret=secret.strip())
