@@ -5,6 +5,7 @@ export PYTHON
 BIN := .venv/bin
 STAMPS := .make
 # Console commands find the machine's Node.js first, then the one in the virtual environment.
+CARGO := { [ ! -f .make/rust.env ] || . ./.make/rust.env; } && cargo
 NPM := cd console && PATH="$$PATH:$(CURDIR)/$(BIN)" npm run --silent
 
 RUST_SOURCES := $(shell find crates -name '*.rs' -o -name Cargo.toml 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
@@ -22,7 +23,7 @@ run: setup ## Start the embedded server, the example agent and the page.
 	@exec $(BIN)/greenroom dev
 
 test: setup $(STAMPS)/browser lint ## Run the linters and every test.
-	cargo test --release --locked --quiet
+	$(CARGO) test --release --locked --quiet
 	$(NPM) test
 	$(BIN)/pytest -n 2 --dist loadgroup
 
@@ -30,15 +31,15 @@ lint: setup ## Run what CI checks before the tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	cargo fmt --all --check
-	cargo clippy --release --locked --all-targets --quiet -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --all-targets --quiet -- -D warnings
 	$(NPM) lint
 	$(NPM) check
 
 format: setup ## Format Python and Rust.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	cargo fmt --all
+	$(CARGO) fmt --all
 
 bench: setup ## Print the figures, each beside what is expected of it.
 	$(BIN)/python -m bench

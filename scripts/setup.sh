@@ -44,12 +44,20 @@ step_python() {
 }
 
 # Rust: the machine's own when it is new enough, else one fetched into the user's cache by maturin's helper.
+# What has to be exported then stays in .make/rust.env, which the Makefile reads before it calls cargo.
 rust_env() {
+  [ ! -f .make/rust.env ] || . ./.make/rust.env
   if have cargo && at_least "$(rustc --version | cut -d' ' -f2)" "$min_rust"; then return; fi
   say "installing Rust (none of at least $min_rust is here)"
-  "$venv/bin/uv" pip install -q --python "$venv/bin/python" puccinialin
-  eval "$("$venv/bin/python" -m puccinialin | sed -n 's/^\([A-Z_]*\)=\(.*\)$/export \1="\2"/p')"
-  have cargo || die "Rust $min_rust or newer is needed. Install it with rustup, then run make again"
+  "$venv/bin/uv" pip install -q --python "$venv/bin/python" -c constraints.txt puccinialin
+  mkdir -p .make
+  "$venv/bin/python" -m puccinialin --info-json .make/rust.json ||
+    die "Rust $min_rust or newer is needed and could not be fetched. Install it with rustup, then run make again"
+  "$venv/bin/python" -c 'import json, shlex
+for name, value in json.load(open(".make/rust.json"))["env"].items():
+    print(f"export {name}={shlex.quote(value)}")' >.make/rust.env
+  . ./.make/rust.env
+  have cargo || die "Rust was installed but cargo is not on the path; see .make/rust.env"
 }
 
 step_native() {

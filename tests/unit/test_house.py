@@ -129,6 +129,4 @@ def test_every_test_module_has_one_marker() -> None:
 
 def test_lock_files_hold_no_download_addresses() -> None:
     for name in ("constraints.txt", "console/package-lock.json"):
-        text = (ROOT / name).read_text()
-        assert "resolved\"" not in text, name
-        assert "--index-url" not in text, name
+        assert "://" not in re.sub(r'"url": "[^"]*"', "", (ROOT / name).read_text()), name
