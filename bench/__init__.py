@@ -1,0 +1,1 @@
+"""Figures of a running Greenroom, each beside what is expected of it. Run ``python -m bench``."""

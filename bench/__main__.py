@@ -1,0 +1,71 @@
+"""Run benches and print a table: ``python -m bench [NAME ...] [--quick] [--json FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from bench import connect, dev, dispatch, engine, server, streams, workers
+from bench._figures import Figure, Options, as_json, command, machine, table
+
+BENCHES = {
+    "server": server.run,
+    "connect": connect.run,
+    "streams": streams.run,
+    "engine": engine.run,
+    "dispatch": dispatch.run,
+    "workers": workers.run,
+    "dev": dev.run,
+}
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to run (default: all): {', '.join(BENCHES)}")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
+    parser.add_argument("--rounds", type=int, help="repetitions, for every bench that repeats")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the figures to FILE ('-': standard output)"
+    )
+    parser.add_argument("--strict", action="store_true", help="end with status 1 when an expectation is missed")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHES]
+    if unknown:
+        parser.error(f"no bench is called {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    return options
+
+
+async def measure(names: list[str], options: Options) -> dict[str, list[Figure]]:
+    results: dict[str, list[Figure]] = {}
+    for name in names:
+        print(f"bench: {name} ...", file=sys.stderr, flush=True)
+        results[name] = await BENCHES[name](options)
+    return results
+
+
+def main() -> int:
+    arguments = parse(sys.argv[1:])
+    where = machine()
+    options = Options(quick=arguments.quick, rounds=arguments.rounds)
+    results = asyncio.run(measure(arguments.names or list(BENCHES), options))
+    if arguments.json:
+        text = json.dumps(as_json(results, where), indent=2) + "\n"
+        if str(arguments.json) == "-":
+            sys.stdout.write(text)
+        else:
+            arguments.json.write_text(text)
+    if str(arguments.json) != "-":
+        print(table(results))
+        print(
+            f"\n{where['cpu']}, {where['cpus']} CPUs, {where['memory_gib']} GiB, {where['system']}, "
+            f"Python {where['python']}, load {where['load_before']} before: {command()}"
+        )
+    missed = any(figure.kept is False for found in results.values() for figure in found)
+    return 1 if missed and arguments.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
