@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenroom.server.twirp._room_service import room_service
 from greenroom.server.twirp._routes import twirp_routes
 from greenroom.server.twirp._service import Call, Handler, Method, Service
 from greenroom.server.twirp._unconfigured import unconfigured_services
@@ -14,6 +15,7 @@ __all__ = [
     "Method",
     "Service",
     "TwirpError",
+    "room_service",
     "twirp_routes",
     "unconfigured_services",
 ]
