@@ -1,14 +1,180 @@
 //! The extension module `greenroom._media._native`.
+//!
+//! Thin: it turns Python values into commands and events into tuples. The media thread never touches Python;
+//! events wait in the engine until Python takes them, so the GIL is held only by Python's own threads.
 
+use std::io;
+
+use bytes::Bytes;
+use greenroom_engine::{Command, EngineConfig, Event, StartError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+/// An event's kind: the first item of its tuple.
+const ANSWERED: u8 = 0;
+const REFUSED: u8 = 1;
+const CONNECTED: u8 = 2;
+const CLOSED: u8 = 3;
+const CHANNEL_OPENED: u8 = 4;
+const CHANNEL_CLOSED: u8 = 5;
+const DATA: u8 = 6;
+
+/// A running media engine.
+#[pyclass(frozen, module = "greenroom._media._native")]
+struct Engine {
+    engine: greenroom_engine::Engine,
+    process: u32,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (*, bind, port, addresses, max_message, send_buffer))]
+    fn new(
+        py: Python<'_>,
+        bind: &str,
+        port: u16,
+        addresses: Vec<String>,
+        max_message: u32,
+        send_buffer: usize,
+    ) -> PyResult<Self> {
+        let address = |text: &str| text.parse().map_err(|_| PyValueError::new_err(text.to_owned()));
+        let addresses = addresses.iter().map(|text| address(text)).collect::<PyResult<_>>()?;
+        let config = EngineConfig { bind: address(bind)?, port, addresses, max_message, send_buffer };
+        let engine = py.detach(|| greenroom_engine::Engine::start(&config)).map_err(os_error)?;
+        Ok(Self { engine, process: std::process::id() })
+    }
+
+    #[getter]
+    fn port(&self) -> u16 {
+        self.engine.port()
+    }
+
+    fn fileno(&self) -> i32 {
+        self.engine.event_fd()
+    }
+
+    fn create(&self, transport: u64, lite: bool) -> PyResult<()> {
+        self.command(Command::Create { transport, lite })
+    }
+
+    fn offer(&self, request: u64, transport: u64, sdp: String) -> PyResult<()> {
+        self.command(Command::Offer { request, transport, sdp })
+    }
+
+    fn candidate(&self, transport: u64, candidate: String) -> PyResult<()> {
+        self.command(Command::Candidate { transport, candidate })
+    }
+
+    fn send(&self, transports: Vec<u64>, label: &str, payload: &[u8]) -> PyResult<()> {
+        self.command(Command::Send { transports, label: label.into(), payload: Bytes::copy_from_slice(payload) })
+    }
+
+    fn close(&self, transport: u64) -> PyResult<()> {
+        self.command(Command::Close(transport))
+    }
+
+    /// Take up to `most` events as tuples that start with their kind.
+    fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for event in self.engine.take_events(most) {
+            list.append(tuple(py, event)?)?;
+        }
+        Ok(list)
+    }
+
+    fn pending(&self) -> usize {
+        self.engine.pending()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (name, value) in self.engine.stats().items() {
+            dict.set_item(name, value)?;
+        }
+        Ok(dict)
+    }
+
+    /// Close every transport and join the thread. Idempotent.
+    fn stop(&self, py: Python<'_>) {
+        if self.is_mine() {
+            py.detach(|| self.engine.stop());
+        } else {
+            self.engine.abandon();
+        }
+    }
+}
+
+impl Engine {
+    fn is_mine(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    fn command(&self, command: Command) -> PyResult<()> {
+        if !self.is_mine() {
+            return Err(PyRuntimeError::new_err("the media engine does not survive a fork"));
+        }
+        self.engine.command(command);
+        Ok(())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if !self.is_mine() {
+            self.engine.abandon();
+        }
+    }
+}
+
+fn tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
+    match event {
+        Event::Answered { request, answer: Ok(answer) } => {
+            let sections: Vec<_> =
+                answer.sections.into_iter().map(|part| (part.mid, part.kind, part.direction, part.cid)).collect();
+            (ANSWERED, request, answer.sdp, sections).into_pyobject(py)
+        }
+        Event::Answered { request, answer: Err(reason) } => (REFUSED, request, reason).into_pyobject(py),
+        Event::Connected(transport) => (CONNECTED, transport).into_pyobject(py),
+        Event::Closed { transport, reason, detail } => (CLOSED, transport, reason.as_str(), detail).into_pyobject(py),
+        Event::ChannelOpened { transport, label } => (CHANNEL_OPENED, transport, &*label).into_pyobject(py),
+        Event::ChannelClosed { transport, label } => (CHANNEL_CLOSED, transport, &*label).into_pyobject(py),
+        Event::Data { transport, label, payload, .. } => {
+            (DATA, transport, &*label, PyBytes::new(py, &payload)).into_pyobject(py)
+        }
+    }
+}
+
+/// An `OSError` whose `errno` tells what was wrong.
+fn os_error(error: StartError) -> PyErr {
+    let code = match &error {
+        StartError::PortInUse(_) => Some(libc::EADDRINUSE),
+        StartError::AddressUnavailable(_) => Some(libc::EADDRNOTAVAIL),
+        StartError::Io(error) => error.raw_os_error(),
+    };
+    match code {
+        Some(code) => PyOSError::new_err((code, io::Error::from_raw_os_error(code).to_string())),
+        None => PyOSError::new_err(error.to_string()),
+    }
+}
 
 /// Rust media core of Greenroom.
 #[pymodule(gil_used = true)]
 mod _native {
-    use super::*;
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::Engine;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        module.add("ANSWERED", super::ANSWERED)?;
+        module.add("REFUSED", super::REFUSED)?;
+        module.add("CONNECTED", super::CONNECTED)?;
+        module.add("CLOSED", super::CLOSED)?;
+        module.add("CHANNEL_OPENED", super::CHANNEL_OPENED)?;
+        module.add("CHANNEL_CLOSED", super::CHANNEL_CLOSED)?;
+        module.add("DATA", super::DATA)
     }
 }

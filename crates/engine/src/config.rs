@@ -1,0 +1,84 @@
+//! What an engine is told at start, and the bounds it keeps.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Where the engine listens and how much it holds for its clients.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Address of the UDP socket; an unspecified address listens everywhere.
+    pub bind: IpAddr,
+    /// UDP port, 0 for any free one.
+    pub port: u16,
+    /// Addresses put into candidates. Empty: the bind address or, for a wildcard, those of every interface.
+    pub addresses: Vec<IpAddr>,
+    /// Largest data-channel message in bytes, written into answers.
+    pub max_message: u32,
+    /// Bytes that may wait for one reliable receiver before it is given up.
+    pub send_buffer: usize,
+}
+
+/// Why an engine did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address is not one of this machine's.
+    AddressUnavailable(SocketAddr),
+    /// Another socket holds the port.
+    PortInUse(SocketAddr),
+    /// The operating system refused something else.
+    Io(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddressUnavailable(addr) => write!(f, "{} is not an address of this machine", addr.ip()),
+            Self::PortInUse(addr) => write!(f, "UDP port {} on {} is already in use", addr.port(), addr.ip()),
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Transports one engine carries; further ones end at once.
+pub const MAX_TRANSPORTS: usize = 20_000;
+/// Remote addresses remembered for one transport; the one heard least recently makes room.
+pub const MAX_ADDRESSES: usize = 16;
+/// Data channels one client may have open.
+pub const MAX_CHANNELS: usize = 64;
+/// Media sections one offer may have. They never go away, and each costs time in every poll.
+pub const MAX_SECTIONS: usize = 512;
+/// Bytes of one offer.
+pub const MAX_OFFER: usize = 1024 * 1024;
+/// Remote candidates that wait for an offer.
+pub const MAX_CANDIDATES: usize = 64;
+
+/// Silence after which a client counts as gone: ten seconds to be suspicious, five to be sure. A client
+/// checks its connection every 2.5 s.
+pub const SILENCE: Duration = Duration::from_secs(15);
+/// Time a client has from its first offer to a finished DTLS handshake.
+pub const CONNECT: Duration = Duration::from_secs(30);
+
+/// Bytes handed to SCTP and not yet acknowledged. It bounds what one transport has in flight, so it is also
+/// the throughput per round trip; what waits beyond it waits in the transport's own queue.
+pub const SCTP_BUFFER: usize = 1024 * 1024;
+/// Share of [`SCTP_BUFFER`] that messages on lossy channels may use, so that they never starve reliable ones.
+pub const LOSSY_BUFFER: usize = 256 * 1024;
+/// Bytes of received messages that may wait for Python before the transport's datagrams are held back.
+pub const BACKLOG_HIGH: usize = 4 * 1024 * 1024;
+/// Bytes below which they are let through again.
+pub const BACKLOG_LOW: usize = 1024 * 1024;
+/// Bytes of datagrams held back for one transport. More than the SCTP receive window a client may fill
+/// (1 MiB), so that holding costs no retransmission.
+pub const HELD: usize = 2 * 1024 * 1024;
+/// Asked of the kernel for the socket's buffers; it may give less.
+pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;

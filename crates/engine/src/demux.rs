@@ -1,0 +1,149 @@
+//! Which transport a datagram belongs to.
+//!
+//! An address is believed only after a STUN request from it named a transport's username and proved that it
+//! knows the transport's password (RFC 8445 section 7.3). Everything else is looked up by that address.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use str0m::IceCreds;
+use str0m::config::CryptoProvider;
+use str0m::ice::StunMessage;
+
+use crate::TransportId;
+use crate::config::MAX_ADDRESSES;
+
+/// An address heard this recently does not move to another transport: whoever forges its source must not be
+/// able to cut its owner off.
+const OWNED: Duration = Duration::from_secs(5);
+
+/// Where a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// A STUN request that proved to come from the transport's client.
+    Verified(TransportId),
+    /// Anything else from an address that was proven before.
+    Known(TransportId),
+    /// Nobody's.
+    Nowhere,
+}
+
+#[derive(Debug)]
+struct Address {
+    owner: TransportId,
+    heard: Instant,
+}
+
+#[derive(Debug)]
+struct Member {
+    creds: IceCreds,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Maps of usernames and addresses to transports.
+#[derive(Debug, Default)]
+pub struct Demux {
+    usernames: HashMap<String, TransportId>,
+    addresses: HashMap<SocketAddr, Address>,
+    members: HashMap<TransportId, Member>,
+}
+
+impl Demux {
+    /// Create empty maps.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Make a transport reachable by `creds`, or give it new ones after an ICE restart.
+    pub fn enter(&mut self, transport: TransportId, creds: IceCreds) {
+        self.usernames.insert(creds.ufrag.clone(), transport);
+        match self.members.get_mut(&transport) {
+            Some(member) if member.creds == creds => {}
+            Some(member) => {
+                self.usernames.remove(&member.creds.ufrag);
+                member.creds = creds;
+            }
+            None => {
+                self.members.insert(transport, Member { creds, addresses: Vec::new() });
+            }
+        }
+    }
+
+    /// Forget a transport and its addresses.
+    pub fn leave(&mut self, transport: TransportId) {
+        let Some(member) = self.members.remove(&transport) else { return };
+        self.usernames.remove(&member.creds.ufrag);
+        for address in member.addresses {
+            if self.addresses.get(&address).is_some_and(|entry| entry.owner == transport) {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    /// Number of addresses known.
+    pub fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Tell whether no address is known.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
+    /// Decide where a datagram goes, and learn its address when it proves itself.
+    pub fn route(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) -> Route {
+        // RFC 7983 section 7: STUN starts with 0 to 3.
+        if datagram.first().is_some_and(|&first| first < 4)
+            && let Some(transport) = self.verify(datagram)
+        {
+            self.learn(now, source, transport);
+            return Route::Verified(transport);
+        }
+        match self.addresses.get(&source) {
+            Some(entry) => Route::Known(entry.owner),
+            None => Route::Nowhere,
+        }
+    }
+
+    fn verify(&self, datagram: &[u8]) -> Option<TransportId> {
+        let message = StunMessage::parse(datagram).ok().filter(StunMessage::is_binding_request)?;
+        let (local, _) = message.split_username()?;
+        let transport = *self.usernames.get(local)?;
+        let creds = &self.members.get(&transport)?.creds;
+        let hmac = crypto().sha1_hmac_provider;
+        message.verify(creds.pass.as_bytes(), |key, parts| hmac.sha1_hmac(key, parts)).then_some(transport)
+    }
+
+    fn learn(&mut self, now: Instant, source: SocketAddr, transport: TransportId) {
+        if let Some(entry) = self.addresses.get_mut(&source) {
+            if entry.owner == transport {
+                entry.heard = now;
+                return;
+            }
+            if now.saturating_duration_since(entry.heard) < OWNED && self.members.contains_key(&entry.owner) {
+                return;
+            }
+            if let Some(previous) = self.members.get_mut(&entry.owner) {
+                previous.addresses.retain(|address| *address != source);
+            }
+        }
+        let Some(member) = self.members.get_mut(&transport) else { return };
+        if member.addresses.len() >= MAX_ADDRESSES {
+            let oldest = (0..member.addresses.len())
+                .min_by_key(|&index| self.addresses.get(&member.addresses[index]).map(|entry| entry.heard));
+            if let Some(index) = oldest {
+                self.addresses.remove(&member.addresses.swap_remove(index));
+            }
+        }
+        member.addresses.push(source);
+        self.addresses.insert(source, Address { owner: transport, heard: now });
+    }
+}
+
+/// The crypto library behind STUN, DTLS and SRTP.
+pub(crate) fn crypto() -> &'static CryptoProvider {
+    static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
+    PROVIDER.get_or_init(str0m::crypto::from_feature_flags)
+}

@@ -1,0 +1,185 @@
+//! What the engine reads from offers and changes in answers, as text.
+//!
+//! str0m parses and writes the SDP. It has no setter for a stream's msid and answers a section the client
+//! wants to receive on as `sendonly`, so the answer is edited here (RFC 8829 section 5.3.1).
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use crate::config::{MAX_OFFER, MAX_SECTIONS};
+
+/// One media section of an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// Value of `a=mid`.
+    pub mid: String,
+    /// `audio`, `video` or `application`.
+    pub kind: String,
+    /// Direction the client offered.
+    pub direction: String,
+    /// Second token of `a=msid`, empty without one.
+    pub cid: String,
+}
+
+/// What an answered media section carries towards the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing: the section is answered `inactive`.
+    Inactive,
+    /// A track: the section is answered `sendonly` with `a=msid:<stream> <track>`.
+    Send {
+        /// First token of the msid.
+        stream: String,
+        /// Second token of the msid.
+        track: String,
+    },
+}
+
+/// Read the sections of an offer and refuse what the engine cannot answer.
+///
+/// `known` are the mids of the sections already negotiated, in order. str0m changes its state before it has
+/// checked everything, so whatever it would refuse half-way is refused here, in words for the caller.
+pub fn inspect(offer: &str, known: &[String]) -> Result<Vec<Section>, String> {
+    if offer.len() > MAX_OFFER {
+        return Err(format!("the offer is larger than {MAX_OFFER} bytes"));
+    }
+    let sections = sections(offer);
+    if sections.is_empty() || sections.len() > MAX_SECTIONS {
+        return Err(format!("the offer has {} sections, expected 1 to {MAX_SECTIONS}", sections.len()));
+    }
+    for prefix in ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:"] {
+        if !lines(offer).any(|line| line.starts_with(prefix)) {
+            return Err(format!("the offer has no {}", prefix.trim_end_matches(':')));
+        }
+    }
+    if lines(offer).any(|line| line == "a=ice-lite") {
+        return Err("the offer comes from another ICE-lite endpoint".into());
+    }
+    if let Some(line) = lines(offer).find(|line| line.starts_with("m=") && !is_media_line(line)) {
+        return Err(format!("'{line}' is not a media line"));
+    }
+    let mut mids = HashSet::new();
+    for (index, section) in sections.iter().enumerate() {
+        if section.mid.is_empty() {
+            return Err(format!("section {index} of the offer has no a=mid"));
+        }
+        if !mids.insert(section.mid.as_str()) {
+            return Err(format!("two sections of the offer have mid {}", section.mid));
+        }
+        if let Some(before) = known.iter().position(|mid| *mid == section.mid)
+            && before != index
+        {
+            return Err(format!("section with mid {} moved from place {before} to {index}", section.mid));
+        }
+    }
+    if sections.len() < known.len() {
+        return Err(format!("the offer has {} sections, {} were negotiated", sections.len(), known.len()));
+    }
+    Ok(sections)
+}
+
+/// Edit str0m's answer.
+///
+/// `plan` says for a mid what the section carries. Sections that are not sent on lose their msid and ssrc
+/// lines. The `ufrag` of candidates goes, because it would be stale after a restart (it only repeats the
+/// section's own); `creds` replaces the ICE credentials.
+pub fn edit_answer(answer: &str, creds: (&str, &str), mut plan: impl FnMut(&str) -> Plan) -> String {
+    let mut edited = String::with_capacity(answer.len());
+    for (index, part) in split_sections(answer).enumerate() {
+        let mid = lines(part).find_map(|line| line.strip_prefix("a=mid:"));
+        let media = index > 0 && !part.starts_with("m=application");
+        let plan = mid.filter(|_| media).map(&mut plan);
+        for line in lines(part) {
+            edit_line(&mut edited, line, creds, plan.as_ref());
+        }
+    }
+    edited
+}
+
+fn edit_line(out: &mut String, line: &str, (ufrag, password): (&str, &str), plan: Option<&Plan>) {
+    // Writing to a String does not fail.
+    let mut put = |text: std::fmt::Arguments<'_>| out.write_fmt(format_args!("{text}\r\n")).unwrap_or_default();
+    if line.starts_with("a=candidate:") {
+        let end = line.find(" ufrag ").unwrap_or(line.len());
+        return put(format_args!("{}", &line[..end]));
+    }
+    if line.starts_with("a=ice-ufrag:") {
+        return put(format_args!("a=ice-ufrag:{ufrag}"));
+    }
+    if line.starts_with("a=ice-pwd:") {
+        return put(format_args!("a=ice-pwd:{password}"));
+    }
+    match plan {
+        Some(Plan::Inactive) => {
+            if is_direction(line) {
+                put(format_args!("a=inactive"));
+            } else if !(line.starts_with("a=msid:") || line.starts_with("a=ssrc")) {
+                put(format_args!("{line}"));
+            }
+        }
+        Some(Plan::Send { stream, track }) => {
+            if is_direction(line) {
+                put(format_args!("a=sendonly"));
+            } else if line.starts_with("a=msid:") {
+                put(format_args!("a=msid:{stream} {track}"));
+            } else if let Some((head, _)) = line.split_once(" msid:").filter(|_| line.starts_with("a=ssrc:")) {
+                put(format_args!("{head} msid:{stream} {track}"));
+            } else {
+                put(format_args!("{line}"));
+            }
+        }
+        None => put(format_args!("{line}")),
+    }
+}
+
+/// The largest message the other side takes (RFC 8841 section 6.1: 64 kB unless it says otherwise, 0 is any).
+pub fn max_message(sdp: &str) -> usize {
+    match lines(sdp).find_map(|line| line.strip_prefix("a=max-message-size:")?.trim().parse().ok()) {
+        None => 65_536,
+        Some(0) => usize::MAX,
+        Some(bytes) => bytes,
+    }
+}
+
+fn sections(sdp: &str) -> Vec<Section> {
+    split_sections(sdp).skip(1).map(section).collect()
+}
+
+fn section(text: &str) -> Section {
+    let kind = text.strip_prefix("m=").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let value = |prefix: &str| lines(text).find_map(|line| line.strip_prefix(prefix)).unwrap_or_default().trim();
+    // RFC 8866 section 6.7: without an attribute a media section is sendrecv.
+    let direction = lines(text).find(|line| is_direction(line)).map_or("sendrecv", |line| &line[2..]);
+    Section {
+        mid: value("a=mid:").to_owned(),
+        kind: kind.to_owned(),
+        direction: direction.to_owned(),
+        cid: value("a=msid:").split_whitespace().nth(1).unwrap_or_default().to_owned(),
+    }
+}
+
+/// The session part, then each section from its `m=` line on.
+fn split_sections(sdp: &str) -> impl Iterator<Item = &str> {
+    let starts = sdp.match_indices("m=").map(|(at, _)| at).filter(|&at| at == 0 || sdp.as_bytes()[at - 1] == b'\n');
+    let mut ends: Vec<usize> = starts.collect();
+    ends.push(sdp.len());
+    ends.into_iter().scan(0, |start, end| {
+        let part = &sdp[*start..end];
+        *start = end;
+        Some(part)
+    })
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty())
+}
+
+/// RFC 8866 section 5.14: `m=<kind> <port> <protocol> <format> ...`
+fn is_media_line(line: &str) -> bool {
+    let fields: Vec<&str> = line[2..].split(' ').collect();
+    fields.len() >= 4 && fields[1].parse::<u16>().is_ok()
+}
+
+fn is_direction(line: &str) -> bool {
+    matches!(line, "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive")
+}

@@ -1,0 +1,393 @@
+//! One client's connection, without sockets.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use str0m::change::SdpOffer;
+use str0m::channel::ChannelId;
+use str0m::net::{Protocol, Receive, Transmit};
+use str0m::{Candidate, IceCreds, Rtc};
+
+use crate::TransportId;
+use crate::config::{CONNECT, HELD, MAX_CANDIDATES, MAX_CHANNELS, SILENCE};
+use crate::driver::{Driver, Outputs};
+use crate::event::{Answer, Backlog, Event, Reason};
+use crate::outlet::{Fate, LARGEST, Outlet};
+use crate::recipe::Recipe;
+use crate::sdp::{self, Plan};
+use crate::stats::Counters;
+
+/// Where a transport's effects go.
+#[derive(Debug)]
+pub struct Effects {
+    /// Datagrams to send.
+    pub packets: Vec<Transmit>,
+    /// Events for Python.
+    pub events: Vec<Event>,
+    /// Counters to bump.
+    pub counters: Arc<Counters>,
+}
+
+/// A transport's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub reason: Reason,
+    /// Why, in words.
+    pub detail: String,
+}
+
+impl Ended {
+    fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+type Step = Result<(), Ended>;
+
+#[derive(Debug)]
+struct Held {
+    source: SocketAddr,
+    destination: SocketAddr,
+    datagram: Vec<u8>,
+}
+
+/// The state machine of one transport.
+#[derive(Debug)]
+pub struct Transport {
+    id: TransportId,
+    lite: bool,
+    creds: IceCreds,
+    recipe: Arc<Recipe>,
+    driver: Driver,
+    outputs: Outputs,
+    mids: Vec<String>,
+    candidates: Vec<Candidate>,
+    outlets: Vec<Outlet>,
+    largest: usize,
+    backlog: Arc<Backlog>,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    answered: Option<Instant>,
+    heard: Option<Instant>,
+    connected: bool,
+}
+
+impl Transport {
+    /// Prepare a transport.
+    pub fn new(id: TransportId, lite: bool, recipe: Arc<Recipe>, now: Instant) -> Self {
+        let creds = recipe.creds();
+        let driver = Driver::new(recipe.rtc(lite, &creds, now), now);
+        Self {
+            id,
+            lite,
+            creds,
+            recipe,
+            driver,
+            outputs: Outputs::default(),
+            mids: Vec::new(),
+            candidates: Vec::new(),
+            outlets: vec![Outlet::reliable()],
+            largest: LARGEST,
+            backlog: Arc::default(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            answered: None,
+            heard: None,
+            connected: false,
+        }
+    }
+
+    /// The credentials the client proves itself with.
+    pub fn creds(&self) -> &IceCreds {
+        &self.creds
+    }
+
+    /// When [`Transport::advance`] must be called next.
+    pub fn deadline(&self) -> Option<Instant> {
+        let patience = self.patience()?;
+        Some(self.driver.deadline().min(patience))
+    }
+
+    /// When the client's silence ends the transport.
+    fn patience(&self) -> Option<Instant> {
+        let answered = self.answered?;
+        if !self.connected {
+            return Some(answered + CONNECT);
+        }
+        Some(self.heard.unwrap_or(answered).max(answered) + SILENCE)
+    }
+
+    /// Move time forward.
+    pub fn advance(&mut self, now: Instant, fx: &mut Effects) -> Step {
+        if self.patience().is_some_and(|end| end <= now) {
+            return Err(match (self.connected, self.heard) {
+                (true, _) => Ended::new(Reason::IceTimeout, "no connectivity check from the client"),
+                (false, None) => Ended::new(Reason::IceTimeout, "the client never came"),
+                (false, Some(_)) => Ended::new(Reason::Dtls, "the handshake did not finish"),
+            });
+        }
+        if self.answered.is_some() && self.driver.deadline() <= now {
+            let result = self.driver.advance(now, &mut self.outputs);
+            return self.settle(now, fx, result);
+        }
+        Ok(())
+    }
+
+    /// Answer an offer. The inner error leaves the transport as it was.
+    pub fn offer(&mut self, now: Instant, sdp: &str, fx: &mut Effects) -> Result<Result<Answer, String>, Ended> {
+        let sections = match sdp::inspect(sdp, &self.mids) {
+            Ok(sections) => sections,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let offer = match SdpOffer::from_sdp_string(sdp) {
+            Ok(offer) => offer,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let accepted = self.driver.change(now, &mut self.outputs, |rtc| {
+            let answer = rtc.sdp_api().accept_offer(offer)?.to_sdp_string();
+            Ok::<_, str0m::RtcError>((answer, rtc.direct_api().local_ice_credentials()))
+        });
+        let (answer, creds) = match accepted.and_then(|accepted| accepted) {
+            Ok(accepted) => accepted,
+            Err(error) => return self.refused(now, &error.to_string()),
+        };
+        self.renew_creds(now, creds)?;
+        self.mids = sections.iter().map(|section| section.mid.clone()).collect();
+        self.largest = sdp::max_message(sdp).min(LARGEST);
+        if self.answered.is_none() || !self.connected {
+            self.answered = Some(now);
+        }
+        let edited = sdp::edit_answer(&answer, (&self.creds.ufrag, &self.creds.pass), |_| Plan::Inactive);
+        for candidate in std::mem::take(&mut self.candidates) {
+            self.use_candidate(now, candidate)?;
+        }
+        self.settle(now, fx, Ok(()))?;
+        Ok(Ok(Answer { sdp: edited, sections }))
+    }
+
+    /// str0m refused an offer that looked fine. It may have changed half of its state.
+    fn refused(&mut self, now: Instant, reason: &str) -> Result<Result<Answer, String>, Ended> {
+        if self.answered.is_none() {
+            self.outputs = Outputs::default();
+            self.driver = Driver::new(self.recipe.rtc(self.lite, &self.creds, now), now);
+        } else if !self.driver.is_alive() {
+            return Err(Ended::new(Reason::Dtls, reason));
+        }
+        Ok(Err(reason.to_owned()))
+    }
+
+    /// After an ICE restart str0m has made credentials from a generator that is not meant for secrets.
+    fn renew_creds(&mut self, now: Instant, creds: IceCreds) -> Step {
+        if creds == self.creds {
+            return Ok(());
+        }
+        self.creds = self.recipe.creds();
+        let creds = self.creds.clone();
+        let change = |rtc: &mut Rtc| rtc.direct_api().set_local_ice_credentials(creds);
+        self.driver.change(now, &mut self.outputs, change).map_err(poll_failed)
+    }
+
+    /// Use a remote candidate now, or when the offer has come.
+    pub fn candidate(&mut self, now: Instant, text: &str, fx: &mut Effects) -> Step {
+        // A lite agent sends no checks, so it has no use for candidates (RFC 8445 section 2.5).
+        if self.lite {
+            return Ok(());
+        }
+        let Ok(candidate) = Candidate::from_sdp_string(text) else { return Ok(()) };
+        if self.answered.is_none() {
+            if self.candidates.len() < MAX_CANDIDATES {
+                self.candidates.push(candidate);
+            }
+            return Ok(());
+        }
+        self.use_candidate(now, candidate)?;
+        self.settle(now, fx, Ok(()))
+    }
+
+    fn use_candidate(&mut self, now: Instant, candidate: Candidate) -> Step {
+        let add = |rtc: &mut Rtc| rtc.add_remote_candidate(candidate);
+        self.driver.change(now, &mut self.outputs, add).map_err(poll_failed)
+    }
+
+    /// Take a datagram that is this transport's. `verified`: it is a STUN request that proved itself.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        (source, destination): (SocketAddr, SocketAddr),
+        datagram: &[u8],
+        verified: bool,
+        fx: &mut Effects,
+    ) -> Step {
+        if self.answered.is_none() {
+            return Ok(());
+        }
+        if verified {
+            self.heard = Some(now);
+        }
+        // RFC 7983 section 7: DTLS starts with 20 to 63. It is all that can add to the backlog.
+        let dtls = datagram.first().is_some_and(|first| (20..64).contains(first));
+        if dtls && (!self.held.is_empty() || self.backlog.is_full()) {
+            self.hold(source, destination, datagram, fx);
+            return Ok(());
+        }
+        self.take(now, (source, destination), datagram, fx)
+    }
+
+    fn take(
+        &mut self,
+        now: Instant,
+        (source, destination): (SocketAddr, SocketAddr),
+        datagram: &[u8],
+        fx: &mut Effects,
+    ) -> Step {
+        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
+            fx.counters.packets_refused.add(1);
+            return Ok(());
+        };
+        let result = self.driver.receive(now, receive, &mut self.outputs).map(|handled| {
+            if handled.is_err() {
+                fx.counters.packets_refused.add(1);
+            }
+        });
+        self.settle(now, fx, result)
+    }
+
+    /// Keep a datagram until Python has caught up. SCTP's sender stops when its window is full.
+    fn hold(&mut self, source: SocketAddr, destination: SocketAddr, datagram: &[u8], fx: &mut Effects) {
+        if self.held_bytes + datagram.len() > HELD {
+            fx.counters.packets_overheld.add(1);
+            return;
+        }
+        fx.counters.packets_held.add(1);
+        self.held_bytes += datagram.len();
+        self.held.push_back(Held { source, destination, datagram: datagram.to_vec() });
+    }
+
+    /// Python has caught up: take what was held back.
+    pub fn resume(&mut self, now: Instant, fx: &mut Effects) -> Step {
+        while !self.held.is_empty() && !self.backlog.is_full() {
+            let Some(held) = self.held.pop_front() else { break };
+            self.held_bytes -= held.datagram.len();
+            fx.counters.packets_held.sub(1);
+            self.take(now, (held.source, held.destination), &held.datagram, fx)?;
+        }
+        Ok(())
+    }
+
+    /// Queue a message and send what can be sent.
+    pub fn send(&mut self, now: Instant, label: &str, payload: Bytes, limit: usize, fx: &mut Effects) -> Step {
+        if payload.len() > self.largest {
+            fx.counters.messages_refused.add(1);
+            return Ok(());
+        }
+        let outlet = self.outlets.iter_mut().find(|outlet| &*outlet.label == label);
+        match outlet.map_or(Fate::Dropped, |outlet| outlet.push(payload)) {
+            Fate::Dropped => fx.counters.lossy_dropped.add(1),
+            Fate::Accepted => self.settle(now, fx, Ok(()))?,
+        }
+        let waiting: usize = self.outlets.iter().map(Outlet::queued).sum();
+        if waiting > limit {
+            return Err(Ended::new(Reason::Overflow, format!("{waiting} bytes wait for the client")));
+        }
+        Ok(())
+    }
+
+    /// Flush what can be flushed at once and say goodbye to the client.
+    pub fn close(&mut self, now: Instant, fx: &mut Effects) {
+        // Whatever fails now has no one left to tell.
+        if self.answered.is_some() && self.driver.is_alive() {
+            let _ = self.settle(now, fx, Ok(()));
+            let _ = self.driver.change(now, &mut self.outputs, |rtc| rtc.close());
+            fx.packets.append(&mut self.outputs.packets);
+        }
+        fx.counters.packets_held.sub(self.held.len());
+        self.held.clear();
+    }
+
+    /// Bring events out, write what waits, and find out whether the transport lives on.
+    fn settle(&mut self, now: Instant, fx: &mut Effects, result: Result<(), str0m::RtcError>) -> Step {
+        let mut ended = result.map_err(poll_failed);
+        loop {
+            for event in std::mem::take(&mut self.outputs.events) {
+                let handled = self.handle(now, event, fx);
+                ended = ended.and(handled);
+            }
+            if ended.is_err() || !self.flush(now, fx).inspect_err(|error| ended = Err(error.clone())).unwrap_or(false) {
+                break;
+            }
+        }
+        fx.packets.append(&mut self.outputs.packets);
+        if ended.is_ok() && !self.driver.is_alive() {
+            return Err(Ended::new(Reason::Dtls, "the connection ended"));
+        }
+        ended
+    }
+
+    /// Write one burst to every channel that can take it. True: something was written.
+    fn flush(&mut self, now: Instant, fx: &mut Effects) -> Result<bool, Ended> {
+        let mut any = false;
+        for outlet in self.outlets.iter_mut().filter(|outlet| outlet.is_ready()) {
+            let flush = |rtc: &mut Rtc| outlet.flush(rtc);
+            let (written, dropped) = self.driver.change(now, &mut self.outputs, flush).map_err(poll_failed)?;
+            fx.counters.messages_out.add(written);
+            fx.counters.lossy_dropped.add(dropped);
+            any |= written > 0;
+        }
+        Ok(any || !self.outputs.events.is_empty())
+    }
+
+    fn handle(&mut self, now: Instant, event: str0m::Event, fx: &mut Effects) -> Step {
+        let transport = self.id;
+        match event {
+            str0m::Event::Connected if !self.connected => {
+                self.connected = true;
+                fx.events.push(Event::Connected(transport));
+            }
+            str0m::Event::ChannelOpen(id, label) => return self.channel_open(now, id, &label, fx),
+            str0m::Event::ChannelClose(id) => {
+                if let Some(outlet) = self.outlets.iter_mut().find(|outlet| outlet.id == Some(id)) {
+                    outlet.close();
+                    fx.events.push(Event::ChannelClosed { transport, label: outlet.label.clone() });
+                }
+            }
+            str0m::Event::ChannelData(data) => {
+                if let Some(outlet) = self.outlets.iter().find(|outlet| outlet.id == Some(data.id)) {
+                    self.backlog.add(data.data.len());
+                    fx.counters.messages_in.add(1);
+                    let (label, backlog) = (outlet.label.clone(), self.backlog.clone());
+                    fx.events.push(Event::Data { transport, label, payload: data.data, backlog });
+                }
+            }
+            str0m::Event::Closed => return Err(Ended::new(Reason::Dtls, "the client closed the connection")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn channel_open(&mut self, now: Instant, id: ChannelId, label: &str, fx: &mut Effects) -> Step {
+        let index = match self.outlets.iter().position(|outlet| &*outlet.label == label) {
+            Some(index) => index,
+            None if self.outlets.len() > MAX_CHANNELS => {
+                return Err(Ended::new(Reason::Dtls, "the client opened too many data channels"));
+            }
+            None => {
+                self.outlets.push(Outlet::opened(label.into()));
+                self.outlets.len() - 1
+            }
+        };
+        let outlet = &mut self.outlets[index];
+        let open = |rtc: &mut Rtc| outlet.open(id, rtc);
+        self.driver.change(now, &mut self.outputs, open).map_err(poll_failed)?;
+        let label = self.outlets[index].label.clone();
+        fx.events.push(Event::ChannelOpened { transport: self.id, label });
+        Ok(())
+    }
+}
+
+fn poll_failed(error: str0m::RtcError) -> Ended {
+    Ended::new(Reason::Dtls, error.to_string())
+}
