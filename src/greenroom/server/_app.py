@@ -1,0 +1,74 @@
+"""The embedded server as an ASGI application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from greenroom._media import EngineConfig, MediaEngine
+from greenroom.config import ServerConfig
+from greenroom.server._http import LiveKitPaths
+from greenroom.server.room import RoomManager
+from greenroom.server.signal import deny, signal_routes
+
+
+class Server:
+    """A LiveKit-compatible server, to be served by whoever holds the HTTP port.
+
+    :param engine: moves the media; the native one by default.
+    :param clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, config: ServerConfig, engine: MediaEngine | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        config.validate()
+        self.config = config
+        self.engine = _native_engine(config) if engine is None else engine
+        self.rooms = RoomManager(config, self.engine, clock)
+        #: The ASGI application. It answers nothing useful before :meth:`start`.
+        self.app: ASGIApp = LiveKitPaths(Router(self._routes(), redirect_slashes=False, default=_not_found))
+
+    def _routes(self) -> list[BaseRoute]:
+        return [Route("/", _health, methods=["GET"]), *signal_routes(self.rooms)]
+
+    async def start(self) -> None:
+        """Start the media engine. Raises :class:`PortInUseError` when its UDP port is taken."""
+        await self.engine.start(self.rooms.on_events)
+        self.rooms.start()
+
+    async def stop(self) -> None:
+        """Send everybody away and release the media port. Idempotent."""
+        await self.rooms.aclose()
+        await self.engine.stop()
+
+
+def _native_engine(config: ServerConfig) -> MediaEngine:
+    # A server over another engine does without the native core.
+    from greenroom._media import Str0mEngine  # noqa: PLC0415
+
+    return Str0mEngine(
+        EngineConfig(
+            bind=config.bind,
+            port=config.rtc_port,
+            addresses=config.node_ip,
+            max_message=config.limits.data_packet,
+        )
+    )
+
+
+async def _health(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("OK")
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await deny(send, 404, "")
+    else:
+        await PlainTextResponse("404 page not found", 404)(scope, receive, send)

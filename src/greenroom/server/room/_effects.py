@@ -1,0 +1,51 @@
+"""What the room core wants done. The manager does it, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias
+
+from livekit.protocol import models, rtc
+
+from greenroom.server.data import Outbound
+from greenroom.server.room._participant import Participant
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send a signalling message to these participants."""
+
+    to: Sequence[Participant]
+    message: rtc.SignalResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Say ``leave`` (when there is something to say), then close a participant's signalling and its media."""
+
+    participant: Participant
+    leave: rtc.SignalResponse | None
+
+
+class Happened(Enum):
+    """What listeners are told."""
+
+    ROOM_STARTED = auto()
+    JOINED = auto()
+    ACTIVE = auto()
+    LEFT = auto()
+    ROOM_FINISHED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the listeners. ``participant`` is ``None`` when it is about the room."""
+
+    what: Happened
+    participant: Participant | None = None
+    reason: models.DisconnectReason = models.DisconnectReason.UNKNOWN_REASON
+
+
+Effect: TypeAlias = Signal | Outbound | Drop | Tell
