@@ -1,0 +1,82 @@
+/** What agents broadcast about their session on the byte-stream topic `lk.agent.session`. */
+import {
+  type AgentSessionEvent_FunctionToolsExecuted,
+  type AgentSessionEvent_ToolExecutionUpdated,
+  AgentSessionMessage,
+  ToolCallStatus,
+} from "livekit-agent-session";
+import type { ToolOutcome, ToolReport } from "./transcript.ts";
+
+export interface AgentMessage {
+  readonly tools: readonly ToolReport[];
+  readonly fault: string | null;
+}
+
+const nothing: AgentMessage = { tools: [], fault: null };
+
+/** Reads one message. What this page does not show, or cannot read, is nothing. */
+export function readAgentMessage(bytes: Uint8Array): AgentMessage {
+  let message: AgentSessionMessage;
+  try {
+    message = AgentSessionMessage.fromBinary(bytes);
+  } catch {
+    return nothing;
+  }
+  if (message.message.case !== "event") return nothing;
+  const { event } = message.message.value;
+  switch (event.case) {
+    case "toolExecutionUpdated":
+      return { tools: toolUpdate(event.value), fault: null };
+    case "functionToolsStarted":
+      return {
+        tools: event.value.functionCalls.map((call) => ({
+          id: call.callId,
+          name: call.name,
+          args: call.arguments,
+          outcome: "running",
+        })),
+        fault: null,
+      };
+    case "functionToolsExecuted":
+      return { tools: executed(event.value), fault: null };
+    case "error":
+      return { tools: [], fault: event.value.message };
+    default:
+      return nothing;
+  }
+}
+
+function executed(event: AgentSessionEvent_FunctionToolsExecuted): ToolReport[] {
+  const outputs = new Map(event.functionCallOutputs.map((output) => [output.callId, output]));
+  return event.functionCalls.map((call) => {
+    const output = outputs.get(call.callId);
+    const report = { id: call.callId, name: call.name, args: call.arguments };
+    if (output === undefined) return { ...report, outcome: "done" };
+    return { ...report, outcome: output.isError ? "error" : "done", output: output.output };
+  });
+}
+
+function toolUpdate({ update }: AgentSessionEvent_ToolExecutionUpdated): ToolReport[] {
+  switch (update.case) {
+    case "started": {
+      const call = update.value.functionCall;
+      if (call === undefined) return [];
+      return [{ id: call.callId, name: call.name, args: call.arguments, outcome: "running" }];
+    }
+    case "callUpdated":
+      return [{ id: update.value.callId, progress: update.value.message }];
+    case "ended": {
+      const { callId, status, message } = update.value;
+      return [{ id: callId, outcome: outcomes[status], ...(message === undefined ? {} : { output: message }) }];
+    }
+    default:
+      return [];
+  }
+}
+
+const outcomes: Record<ToolCallStatus, ToolOutcome> = {
+  [ToolCallStatus.TC_RUNNING]: "running",
+  [ToolCallStatus.TC_DONE]: "done",
+  [ToolCallStatus.TC_ERROR]: "error",
+  [ToolCallStatus.TC_CANCELLED]: "cancelled",
+};

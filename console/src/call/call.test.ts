@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import {
+  advance,
+  agentOf,
+  type Call,
+  type CallEvent,
+  durationOf,
+  hearableFrom,
+  isInCall,
+  noCall,
+  type PersonReport,
+  silentAgentGrace,
+} from "./call.ts";
+import { endOf, endOfJoin } from "./endings.ts";
+
+const request = { agentName: "front-desk", name: "Ada", room: "", agentMetadata: "" };
+const room = { url: "ws://127.0.0.1:7880", name: "playground-1", sid: "" };
+const joined: CallEvent[] = [
+  { type: "asked", request },
+  { type: "admitted", room, me: { identity: "visitor-1", name: "Ada", role: "visitor" } },
+  { type: "connected" },
+];
+
+/** Applies events one millisecond apart, starting at 1000; a call is live from 1002 on. */
+function after(...events: CallEvent[]): Call {
+  return events.reduce((call, event, index) => advance(call, event, 1000 + index), noCall);
+}
+
+function agent(state: PersonReport["state"], identity = "agent-1"): CallEvent {
+  return { type: "present", person: { identity, name: "front-desk", role: "agent", state } };
+}
+
+const ended: CallEvent = { type: "ended", end: endOf("CLIENT_INITIATED") };
+
+describe("a connection", () => {
+  it("is joining, live, interrupted, live again and ended, and keeps since when it was live", () => {
+    expect(after(...joined.slice(0, 1)).connection).toEqual({ at: "joining", since: 1000 });
+    expect(after(...joined).connection).toEqual({ at: "live", since: 1002 });
+    const lost = after(...joined, { type: "interrupted" });
+    expect(lost.connection).toEqual({ at: "reconnecting", since: 1002, lostAt: 1003 });
+    expect(advance(lost, { type: "resumed" }, 2000).connection).toEqual({ at: "live", since: 1002 });
+    expect(advance(lost, ended, 3000).connection).toMatchObject({ at: "ended", since: 1002, endedAt: 3000 });
+  });
+
+  it("ends once: the first reason stays", () => {
+    const call = after(...joined, { type: "ended", end: endOf("ROOM_DELETED") }, ended);
+    expect(call.connection).toMatchObject({ end: { title: "The call was ended" } });
+    expect(isInCall(call)).toBe(false);
+  });
+
+  it("lasts from when it was live until it ended", () => {
+    expect(durationOf(after(...joined.slice(0, 2)), 5000)).toBeNull();
+    expect(durationOf(after(...joined), 5002)).toBe(4000);
+    expect(durationOf(after(...joined, ended), 99_999)).toBe(1);
+  });
+
+  it("starts over with the next call", () => {
+    const call = after(...joined, agent("listening"), ended, { type: "asked", request });
+    expect(call).toMatchObject({ others: [], room: null, transcript: { entries: [] } });
+  });
+
+  it("learns the room's sid when the server says it", () => {
+    expect(after(...joined, { type: "identified", sid: "RM_1" }).room).toEqual({ ...room, sid: "RM_1" });
+  });
+});
+
+describe("the agent", () => {
+  it("is the first one that came, with its state and since when", () => {
+    const call = after(...joined, agent("initializing"), agent("listening"), agent("listening"), agent("idle", "agent-2"));
+    expect(agentOf(call)).toMatchObject({ identity: "agent-1", state: "listening", stateSince: 1004, joinedAt: 1003 });
+  });
+
+  it("is remembered when it leaves, until one comes back", () => {
+    const gone = after(...joined, agent("listening"), { type: "gone", identity: "agent-1" });
+    expect(agentOf(gone)).toBeNull();
+    expect(gone.departed).toEqual({ name: "front-desk", at: 1004 });
+    expect(advance(gone, agent(null, "agent-2"), 2000).departed).toBeNull();
+  });
+
+  it("has not left while another one is there", () => {
+    const call = after(...joined, agent("listening"), agent("idle", "agent-2"), { type: "gone", identity: "agent-1" });
+    expect(call.departed).toBeNull();
+    expect(agentOf(call)).toMatchObject({ identity: "agent-2" });
+  });
+});
+
+describe("a message can be sent", () => {
+  it("not before an agent is there and its session runs", () => {
+    expect(hearableFrom(after(...joined))).toBeNull();
+    expect(hearableFrom(after(...joined, agent("initializing")))).toBeNull();
+    expect(hearableFrom(after(...joined, agent("initializing"), agent("listening")))).toBe(1003);
+  });
+
+  it("after a moment to an agent that says no state", () => {
+    expect(hearableFrom(after(...joined, agent(null)))).toBe(1003 + silentAgentGrace);
+  });
+
+  it("not while the connection is interrupted", () => {
+    expect(hearableFrom(after(...joined, agent("listening"), { type: "interrupted" }))).toBeNull();
+  });
+});
+
+describe("an ending", () => {
+  it("has words of its own for what LiveKit names, and takes the rest as a server that is gone", () => {
+    expect(endOf("DUPLICATE_IDENTITY").title).toBe("Somebody else joined as you");
+    expect(endOf(undefined)).toBe(endOf("SIGNAL_CLOSE"));
+    expect(endOf("toString")).toBe(endOf("SIGNAL_CLOSE"));
+  });
+
+  it("says where a server was looked for, and what a server that refused said", () => {
+    expect(endOfJoin("unreachable", "Failed to fetch", room.url).detail).toContain("ws://127.0.0.1:7880");
+    expect(endOfJoin("refused", "no room name", room.url).detail).toBe("no room name.");
+  });
+});

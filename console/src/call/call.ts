@@ -1,0 +1,179 @@
+/** A call as the page knows it: one state, and what happens to it. Times are milliseconds since the epoch. */
+import { type CallEnd } from "./endings.ts";
+import {
+  emptyTranscript,
+  type Role,
+  type Speaker,
+  transcribe,
+  type Transcript,
+  type TranscriptEvent,
+} from "./transcript.ts";
+
+/** What the caller chose. */
+export interface CallRequest {
+  /** `null`: whichever unnamed agent the server dispatches. */
+  readonly agentName: string | null;
+  readonly name: string;
+  /** Empty: a fresh one. */
+  readonly room: string;
+  readonly agentMetadata: string;
+}
+
+export const agentStates = ["initializing", "idle", "listening", "thinking", "speaking"] as const;
+export type AgentState = (typeof agentStates)[number];
+
+export interface Person {
+  readonly identity: string;
+  readonly name: string;
+  readonly role: Role;
+  /** Of agents: what they say of themselves; `null` while they say nothing. */
+  readonly state: AgentState | null;
+  readonly stateSince: number;
+  readonly joinedAt: number;
+}
+
+export type Connection =
+  | { readonly at: "idle" }
+  | { readonly at: "joining"; readonly since: number }
+  | { readonly at: "live"; readonly since: number }
+  | { readonly at: "reconnecting"; readonly since: number; readonly lostAt: number }
+  | { readonly at: "ended"; readonly since: number | null; readonly endedAt: number; readonly end: CallEnd };
+
+export interface RoomFacts {
+  readonly url: string;
+  readonly name: string;
+  /** Empty until the server has said it. */
+  readonly sid: string;
+}
+
+export interface Call {
+  readonly connection: Connection;
+  readonly request: CallRequest | null;
+  readonly room: RoomFacts | null;
+  readonly me: Speaker | null;
+  /** Everybody else, in the order they came. */
+  readonly others: readonly Person[];
+  /** The last agent that left, while none is there. */
+  readonly departed: { readonly name: string; readonly at: number } | null;
+  readonly transcript: Transcript;
+}
+
+/** What the server says of another participant. */
+export interface PersonReport {
+  readonly identity: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly state: AgentState | null;
+}
+
+export type CallEvent =
+  | { readonly type: "asked"; readonly request: CallRequest }
+  | { readonly type: "admitted"; readonly room: RoomFacts; readonly me: Speaker }
+  | { readonly type: "connected" }
+  | { readonly type: "identified"; readonly sid: string }
+  | { readonly type: "interrupted" }
+  | { readonly type: "resumed" }
+  | { readonly type: "present"; readonly person: PersonReport }
+  | { readonly type: "gone"; readonly identity: string }
+  | { readonly type: "ended"; readonly end: CallEnd }
+  | { readonly type: "transcript"; readonly event: TranscriptEvent };
+
+export const noCall: Call = {
+  connection: { at: "idle" },
+  request: null,
+  room: null,
+  me: null,
+  others: [],
+  departed: null,
+  transcript: emptyTranscript,
+};
+
+/** Returns the call after `event`, which happened `at`. */
+export function advance(call: Call, event: CallEvent, at: number): Call {
+  switch (event.type) {
+    case "asked":
+      return { ...noCall, request: event.request, connection: { at: "joining", since: at } };
+    case "admitted":
+      return { ...call, room: event.room, me: event.me };
+    case "connected":
+      return { ...call, connection: { at: "live", since: at } };
+    case "identified":
+      return call.room === null ? call : { ...call, room: { ...call.room, sid: event.sid } };
+    case "interrupted":
+      if (call.connection.at !== "live") return call;
+      return { ...call, connection: { at: "reconnecting", since: call.connection.since, lostAt: at } };
+    case "resumed":
+      if (call.connection.at !== "reconnecting") return call;
+      return { ...call, connection: { at: "live", since: call.connection.since } };
+    case "present":
+      return admit(call, event.person, at);
+    case "gone":
+      return dismiss(call, event.identity, at);
+    case "ended": {
+      if (call.connection.at === "idle" || call.connection.at === "ended") return call;
+      const since = call.connection.at === "joining" ? null : call.connection.since;
+      return {
+        ...call,
+        connection: { at: "ended", since, endedAt: at, end: event.end },
+        transcript: transcribe(call.transcript, { type: "ended" }, at),
+      };
+    }
+    case "transcript":
+      return { ...call, transcript: transcribe(call.transcript, event.event, at) };
+  }
+}
+
+function admit(call: Call, report: PersonReport, at: number): Call {
+  const known = call.others.find((person) => person.identity === report.identity);
+  const person: Person = {
+    ...report,
+    joinedAt: known?.joinedAt ?? at,
+    stateSince: known?.state === report.state ? known.stateSince : at,
+  };
+  const others = known
+    ? call.others.map((other) => (other === known ? person : other))
+    : [...call.others, person];
+  return { ...call, others, departed: person.role === "agent" ? null : call.departed };
+}
+
+function dismiss(call: Call, identity: string, at: number): Call {
+  const person = call.others.find((other) => other.identity === identity);
+  if (person === undefined) return call;
+  const others = call.others.filter((other) => other !== person);
+  const lastAgent = person.role === "agent" && !others.some((other) => other.role === "agent");
+  return { ...call, others, departed: lastAgent ? { name: person.name, at } : call.departed };
+}
+
+/** The agent that the visitor talks to: the first one there. */
+export function agentOf(call: Call): Person | null {
+  return call.others.find((person) => person.role === "agent") ?? null;
+}
+
+export function isInCall(call: Call): boolean {
+  return call.connection.at !== "idle" && call.connection.at !== "ended";
+}
+
+/** An agent that does not say its state is taken to listen after this long. */
+export const silentAgentGrace = 3000;
+
+/**
+ * When a typed message can be sent: a time, now or in the past when it can be, or `null` while nobody could hear it.
+ * An agent takes text only once its session runs; before that a message would be lost.
+ */
+export function hearableFrom(call: Call): number | null {
+  if (call.connection.at !== "live") return null;
+  const agent = agentOf(call);
+  if (agent === null || agent.state === "initializing") return null;
+  return agent.state === null ? agent.joinedAt + silentAgentGrace : agent.joinedAt;
+}
+
+/** How long the call has lasted or did last, in milliseconds; `null` before it is connected. */
+export function durationOf(call: Call, now: number): number | null {
+  const { connection } = call;
+  if (connection.at === "idle" || connection.at === "joining" || connection.since === null) return null;
+  return (connection.at === "ended" ? connection.endedAt : now) - connection.since;
+}
+
+export function isAgentState(value: string | undefined): value is AgentState {
+  return agentStates.some((state) => state === value);
+}

@@ -1,0 +1,138 @@
+/** Runs one call at a time and keeps its state for React (`useSyncExternalStore`). */
+import { ApiError, createToken, type TokenRequest } from "../api/api.ts";
+import { advance, type Call, type CallEvent, type CallRequest, hearableFrom, isInCall, noCall } from "./call.ts";
+import type { CallEnd } from "./endings.ts";
+import type { Link } from "./link.ts";
+import type { Speaker, Utterance } from "./transcript.ts";
+
+const loadLink = () => import("./link.ts");
+
+interface Attempt {
+  readonly abort: AbortController;
+  readonly link: Link | null;
+}
+
+export class CallController {
+  #call: Call = noCall;
+  #attempt: Attempt | null = null;
+  #sending = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #listeners = new Set<() => void>();
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  readonly snapshot = (): Call => this.#call;
+
+  /** Loads the LiveKit client ahead of the first call. */
+  readonly prepare = (): void => {
+    void loadLink();
+  };
+
+  /** Starts a call; the one before must have ended. `identity` joins as somebody who was there before. */
+  readonly start = (request: CallRequest, identity = ""): void => {
+    if (isInCall(this.#call)) return;
+    void this.#run(request, identity);
+  };
+
+  /** Joins the room of the last call again, as the same participant. */
+  readonly rejoin = (): void => {
+    const { request, room, me } = this.#call;
+    if (request !== null && room !== null && me !== null) this.start({ ...request, room: room.name }, me.identity);
+  };
+
+  readonly leave = (): void => {
+    const attempt = this.#attempt;
+    if (attempt === null) return;
+    this.#attempt = null;
+    attempt.abort.abort();
+    this.#apply({ type: "ended", end: left });
+    void attempt.link?.leave();
+  };
+
+  /** Adds what the visitor typed; it is sent as soon as somebody can hear it. */
+  readonly type = (text: string): void => {
+    const { me } = this.#call;
+    if (me === null || !isInCall(this.#call) || text.trim() === "") return;
+    const id = crypto.randomUUID();
+    this.#apply({ type: "transcript", event: { type: "typed", id, speaker: me, text: text.trim() } });
+  };
+
+  async #run(request: CallRequest, identity: string): Promise<void> {
+    const abort = new AbortController();
+    let attempt: Attempt = { abort, link: null };
+    this.#attempt = attempt;
+    const report = (event: CallEvent) => {
+      if (this.#attempt === attempt) this.#apply(event);
+    };
+    report({ type: "asked", request });
+    try {
+      const [{ Link: LinkClass }, ticket] = await Promise.all([
+        loadLink(),
+        createToken(tokenRequest(request, identity), abort.signal),
+      ]);
+      if (this.#attempt !== attempt) return;
+      const me: Speaker = { identity: ticket.identity, name: request.name, role: "visitor" };
+      report({ type: "admitted", room: { url: ticket.url, name: ticket.room, sid: "" }, me });
+      const link = new LinkClass(report);
+      attempt = this.#attempt = { abort, link };
+      await link.join(ticket);
+    } catch (error) {
+      report({ type: "ended", end: endOfRequest(error) });
+    }
+  }
+
+  #apply(event: CallEvent): void {
+    this.#call = advance(this.#call, event, Date.now());
+    for (const listener of this.#listeners) listener();
+    void this.#sendWaiting();
+  }
+
+  /** Sends what waits, in order, one at a time; comes back by itself when the time has not come. */
+  async #sendWaiting(): Promise<void> {
+    clearTimeout(this.#timer);
+    const message = this.#call.transcript.entries.find(isWaiting);
+    const from = hearableFrom(this.#call);
+    const link = this.#attempt?.link;
+    if (this.#sending || message === undefined || from === null || !link) return;
+    const wait = from - Date.now();
+    if (wait > 0) {
+      this.#timer = setTimeout(() => void this.#sendWaiting(), wait);
+      return;
+    }
+    this.#sending = true;
+    const { id } = message;
+    this.#apply({ type: "transcript", event: { type: "sending", id } });
+    const delivered = await link.send(message.text).then(
+      () => true,
+      () => false,
+    );
+    this.#sending = false;
+    this.#apply({ type: "transcript", event: { type: delivered ? "delivered" : "undelivered", id } });
+  }
+}
+
+const left: CallEnd = { tone: "calm", title: "You left the call", detail: "", rejoin: false };
+
+function isWaiting(entry: { kind: string }): entry is Utterance {
+  return entry.kind === "utterance" && (entry as Utterance).phase === "waiting";
+}
+
+function tokenRequest(request: CallRequest, identity: string): TokenRequest {
+  const { agentName, agentMetadata, name, room } = request;
+  return {
+    ...(room === "" ? {} : { room }),
+    ...(identity === "" ? {} : { identity }),
+    ...(name === "" ? {} : { name }),
+    ...(agentName === null ? {} : { agent_name: agentName }),
+    ...(agentName === null || agentMetadata === "" ? {} : { agent_metadata: agentMetadata }),
+  };
+}
+
+function endOfRequest(error: unknown): CallEnd {
+  const end = { tone: "problem", title: "Could not start the call", rejoin: false } as const;
+  if (error instanceof ApiError) return { ...end, detail: [`${error.message}.`, error.fix].join(" ").trim() };
+  return { ...end, detail: error instanceof Error ? error.message : String(error) };
+}
