@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from livekit import api
 from livekit.protocol import agent, models, rtc
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedOK
 
 from greenroom._media._fake_sdp import client_offer
 from greenroom.config import DEV_KEY, DEV_SECRET
@@ -51,8 +52,14 @@ def _open(url: str, bearer: str) -> connect:
 
 async def messages(socket: ClientConnection) -> AsyncIterator[rtc.SignalResponse]:
     """Yield what the server signals."""
-    async for frame in socket:
+    async for frame in _frames(socket):
         yield rtc.SignalResponse.FromString(frame)
+
+
+async def _frames(socket: ClientConnection) -> AsyncIterator[bytes]:
+    with contextlib.suppress(ConnectionClosedOK):
+        while True:
+            yield await socket.recv(decode=False)
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +88,7 @@ class Worker:
         return self.held.setdefault(room, asyncio.get_running_loop().create_future())
 
     async def serve(self, socket: ClientConnection) -> None:
-        async for frame in socket:
+        async for frame in _frames(socket):
             message = agent.ServerMessage.FromString(frame)
             if message.HasField("availability"):
                 job = message.availability.job
@@ -102,7 +109,7 @@ async def registered(signal_url: str, agent_name: str = "") -> AsyncIterator[Wor
     async with _open(f"{signal_url}/agent", agent_token()) as socket:
         register = agent.RegisterWorkerRequest(type=agent.JT_ROOM, agent_name=agent_name, version="1.8.9")
         await socket.send(agent.WorkerMessage(register=register).SerializeToString())
-        reply = agent.ServerMessage.FromString(await socket.recv())
+        reply = agent.ServerMessage.FromString(await socket.recv(decode=False))
         if not reply.HasField("register"):
             raise RuntimeError("the server did not answer the registration first")
         status = agent.UpdateWorkerStatus(status=agent.WS_AVAILABLE, load=0.0)

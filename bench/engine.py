@@ -107,13 +107,16 @@ async def _outward(engine: Str0mEngine, inbox: _Inbox, megabytes: int) -> float:
     sent = 0
     began = time.perf_counter()
     while sent < total:
-        goal = sent - WINDOW
-        await inbox.until(lambda goal=goal: inbox.acknowledged >= goal)
+        await inbox.until(_acknowledged(inbox, sent - WINDOW))
         engine.send([1], Channel.RELIABLE, payload)
         sent += MESSAGE
     # The browser tells every 200 kB, so that much at the end may stay untold.
-    await inbox.until(lambda: inbox.acknowledged >= sent - 200_000)
+    await inbox.until(_acknowledged(inbox, sent - 200_000))
     return inbox.acknowledged / 1e6 / (time.perf_counter() - began)
+
+
+def _acknowledged(inbox: _Inbox, goal: int) -> Callable[[], bool]:
+    return lambda: inbox.acknowledged >= goal
 
 
 async def _inward(page: Page, inbox: _Inbox, megabytes: int) -> float:

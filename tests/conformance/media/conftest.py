@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 
 import pytest
 
-from greenroom import _media
 from greenroom._media import (
     Answer,
     Channel,
@@ -18,12 +16,12 @@ from greenroom._media import (
     Event,
     FakeEngine,
     MediaEngine,
+    Str0mEngine,
     TransportClosed,
     TransportId,
 )
 from support.media_peer import PATIENCE, AiortcPeer, MediaPeer, ScriptedPeer
-
-_OFFERS = Path(__file__).parent / "offers"
+from support.offers import chromium_first, chromium_publish
 
 
 class EventLog:
@@ -94,7 +92,7 @@ class Stage:
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """A started engine with small limits."""
     config = EngineConfig(max_message=60_000, send_buffer=128 * 1024)
-    engine: MediaEngine = FakeEngine(config) if request.param == "fake" else _media.Str0mEngine(config)
+    engine: MediaEngine = FakeEngine(config) if request.param == "fake" else Str0mEngine(config)
     stage = Stage(engine, config)
     await engine.start(stage.events)
     yield stage
@@ -103,11 +101,11 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
 
 @pytest.fixture(scope="session")
 def first_offer() -> str:
-    """What Chromium 156 offers first with seven sections: three audio and three video receiving, then channels."""
-    return (_OFFERS / "chromium-first.sdp").read_bytes().decode()
+    """The first offer of a LiveKit client in Chromium."""
+    return chromium_first()
 
 
 @pytest.fixture(scope="session")
 def publish_offer() -> str:
     """The first offer plus a microphone and a camera in three simulcast layers."""
-    return (_OFFERS / "chromium-publish.sdp").read_bytes().decode()
+    return chromium_publish()
