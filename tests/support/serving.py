@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import uvicorn
-
 from greenroom._media import FakeEngine, MediaEngine
-from greenroom.config import ApiKey, ServerConfig
-from greenroom.server import Server
+from greenroom.config import ApiKey, Limits, ServerConfig
+from greenroom.server import Server, listen, serve, url_of
 
 KEY = ApiKey(key="devkey", secret="secret")
 
 
 @contextlib.asynccontextmanager
-async def serve_app(app: Any) -> AsyncIterator[str]:
-    """Serve ``app`` and yield ``http://HOST:PORT``."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws_per_message_deflate=False, loop="none"
+async def serve_app(
+    app: Any, *, limits: Limits | None = None, on_stop: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[str]:
+    """Serve ``app`` as the commands do and yield ``http://HOST:PORT``."""
+
+    async def nothing() -> None:
+        pass
+
+    ready, stop = asyncio.Event(), asyncio.Event()
+    opened = listen("127.0.0.1", 0)
+    serving = asyncio.create_task(
+        serve(app, opened, limits=limits or Limits(), on_ready=ready.set, on_stop=on_stop or nothing, stop=stop)
     )
-    server = uvicorn.Server(config)
-    # The test process keeps its own signal handlers.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started:
-            await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        await ready.wait()
+        yield url_of(opened)
     finally:
-        server.should_exit = True
-        await task
-        listener.close()
+        stop.set()
+        await serving
+        opened.close()
 
 
 @contextlib.asynccontextmanager
@@ -50,10 +49,7 @@ async def running_server(
     server = Server(config, FakeEngine(auto_connect=True) if engine is None else engine, **options)
     await server.start()
     try:
-        async with serve_app(server.app) as url:
-            try:
-                yield server, url
-            finally:
-                await server.stop()
+        async with serve_app(server.app, limits=config.limits, on_stop=server.stop) as url:
+            yield server, url
     finally:
         await server.stop()

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import websockets
+from google.protobuf import json_format
 from livekit.protocol import models, rtc
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -151,14 +152,12 @@ class SignalClient:
         """Send a SignalRequest given by its field, in the encoding chosen by :attr:`text`."""
         request = rtc.SignalRequest(**message)
         if self.text:
-            from google.protobuf import json_format
-
             await self.socket.send(json_format.MessageToJson(request))
         else:
             await self.socket.send(request.SerializeToString())
 
     async def receive(
-        self, kind: str, where: Callable[[Any], bool] = lambda _: True, *, timeout: float = TIMEOUT
+        self, kind: str, where: Callable[[Any], bool] = lambda _: True, *, within: float = TIMEOUT
     ) -> rtc.SignalResponse:
         """Return the next message of ``kind`` whose content fits ``where``."""
 
@@ -169,7 +168,7 @@ class SignalClient:
                     return message
             return None
 
-        async with asyncio.timeout(timeout), self._arrived:
+        async with asyncio.timeout(within), self._arrived:
             while (found := take()) is None:
                 if self._closed:
                     raise ConnectionError(f"closed before a {kind} came: {self.kinds}")
@@ -210,16 +209,14 @@ class SignalClient:
         await self.socket.close()
         await self._reader
 
-    async def wait_closed(self, timeout: float = TIMEOUT) -> int | None:
+    async def wait_closed(self, within: float = TIMEOUT) -> int | None:
         """Wait for the server to close; returns the close code."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within):
             await self.socket.wait_closed()
             await self._reader
         return self.socket.close_code
 
     async def _read(self) -> None:
-        from google.protobuf import json_format
-
         try:
             async for frame in self.socket:
                 if isinstance(frame, str):

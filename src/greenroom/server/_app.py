@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from greenroom._media import EngineConfig, MediaEngine
 from greenroom.config import ServerConfig
 from greenroom.server._http import LiveKitPaths
+from greenroom.server.agents import AgentManager
 from greenroom.server.room import RoomManager
 from greenroom.server.signal import deny, signal_routes
+from greenroom.server.twirp import agent_dispatch_service, room_service, twirp_routes, unconfigured_services
 
 
 class Server:
@@ -31,11 +33,22 @@ class Server:
         self.config = config
         self.engine = _native_engine(config) if engine is None else engine
         self.rooms = RoomManager(config, self.engine, clock)
+        self.agents = AgentManager(config, self.rooms, clock)
         #: The ASGI application. It answers nothing useful before :meth:`start`.
         self.app: ASGIApp = LiveKitPaths(Router(self._routes(), redirect_slashes=False, default=_not_found))
 
     def _routes(self) -> list[BaseRoute]:
-        return [Route("/", _health, methods=["GET"]), *signal_routes(self.rooms)]
+        services = [
+            room_service(self.rooms),
+            agent_dispatch_service(self.rooms, self.agents),
+            *unconfigured_services(),
+        ]
+        return [
+            Route("/", _health, methods=["GET"]),
+            *signal_routes(self.rooms),
+            *self.agents.routes(),
+            *twirp_routes(services, self.config.keys, self.config.limits),
+        ]
 
     async def start(self) -> None:
         """Start the media engine. Raises :class:`PortInUseError` when its UDP port is taken."""
@@ -43,8 +56,9 @@ class Server:
         self.rooms.start()
 
     async def stop(self) -> None:
-        """Send everybody away and release the media port. Idempotent."""
+        """Send everybody and every worker away and release the media port. Idempotent."""
         await self.rooms.aclose()
+        await self.agents.aclose()
         await self.engine.stop()
 
 

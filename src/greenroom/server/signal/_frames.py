@@ -11,11 +11,14 @@ class FrameError(ValueError):
     """The frame is not a signalling message."""
 
 
-def decode_request(frame: bytes | str) -> rtc.SignalRequest:
+def decode_request(frame: bytes | str, limit: int) -> rtc.SignalRequest:
     """Read what a client sent. Kinds that this server does not know leave the message empty.
 
+    :param limit: largest length of a frame.
     :raises FrameError: when it cannot be read.
     """
+    if len(frame) > limit:
+        raise FrameError("too large")
     try:
         if isinstance(frame, bytes):
             return rtc.SignalRequest.FromString(frame)

@@ -89,7 +89,7 @@ class SignalSession:
             frame: bytes | str = event["bytes"] if event.get("text") is None else event["text"]
             self._outbox.text = isinstance(frame, str)
             try:
-                await self._request(participant, decode_request(frame))
+                await self._request(participant, decode_request(frame, self._rooms.config.limits.signal_message))
             except FrameError:
                 self._count_malformed(participant)
 
