@@ -1,0 +1,189 @@
+"""The front desk of a small clinic: an ordinary LiveKit agent with two tools.
+
+It answers in text. With OPENAI_API_KEY set and livekit-plugins-openai installed a language model does
+the talking, otherwise Greenroom's offline stand-in, which matches patterns and needs no network.
+
+    greenroom dev examples/agents/front_desk.py
+    python -m livekit.agents start examples/agents/front_desk.py --dev     (against any LiveKit server)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, ToolError, function_tool, llm, room_io
+
+from greenroom import offline
+
+try:
+    from livekit.plugins import openai
+except ImportError:
+    openai = None
+
+logger = logging.getLogger("front-desk")
+
+GREETING = "Hello, this is the front desk of Harbour Clinic. How can I help you?"
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+HOURS = ("09:00", "10:00", "11:00", "14:00", "15:00", "16:00")
+
+
+class Diary:
+    """The appointments of one call's clinic. Nothing outlives the process, which serves one call."""
+
+    def __init__(self, today: date) -> None:
+        self.today = today
+        self._booked: dict[tuple[date, str], str] = {}
+
+    def date_of(self, day: str) -> date:
+        """Read "today", "tomorrow", a weekday or an ISO date."""
+        words = day.lower().removeprefix("next ").strip()
+        if words in {"today", "tomorrow", "day after tomorrow"}:
+            return self.today + timedelta(days=("today", "tomorrow", "day after tomorrow").index(words))
+        if words in WEEKDAYS:
+            return self.today + timedelta(days=(WEEKDAYS.index(words) - self.today.weekday() - 1) % 7 + 1)
+        try:
+            return date.fromisoformat(words)
+        except ValueError:
+            raise ToolError("I need a day such as tomorrow, Friday, or 2030-05-03.") from None
+
+    def free(self, when: date) -> list[str]:
+        """List the free hours of a day: none at the weekend, one taken by somebody else on every other day."""
+        if when < self.today or when.weekday() >= 5:
+            return []
+        taken = HOURS[when.toordinal() % len(HOURS)]
+        return [hour for hour in HOURS if hour != taken and (when, hour) not in self._booked]
+
+    def book(self, when: date, hour: str, name: str) -> None:
+        """Write an appointment down."""
+        if hour not in self.free(when):
+            raise ToolError(f"{hour} on {spoken(when)} is not free.")
+        self._booked[when, hour] = name
+
+
+def spoken(when: date) -> str:
+    """Say a date: Friday 3 May."""
+    return f"{when:%A} {when.day} {when:%B}"
+
+
+class FrontDesk(Agent):
+    """Says which appointments are free, and books them."""
+
+    def __init__(self, diary: Diary) -> None:
+        super().__init__(
+            instructions=(
+                "You are the front desk of Harbour Clinic. You tell which appointments are free and book them. "
+                f"Be brief and friendly. Today is {spoken(diary.today)}, {diary.today.isoformat()}."
+            )
+        )
+        self._diary = diary
+
+    async def on_enter(self) -> None:
+        self.session.generate_reply(instructions=f'Greet the caller with: "{GREETING}"')
+
+    @function_tool
+    async def check_availability(self, day: str) -> str:
+        """Tell which appointments are free on a day.
+
+        Args:
+            day: "today", "tomorrow", a weekday, or a date as YYYY-MM-DD.
+        """
+        when = self._diary.date_of(day)
+        free = self._diary.free(when)
+        if not free:
+            return f"There is nothing free on {spoken(when)}."
+        return f"On {spoken(when)} these times are free: {', '.join(free)}."
+
+    @function_tool
+    async def book_appointment(self, day: str, time: str, name: str) -> str:
+        """Book an appointment.
+
+        Args:
+            day: "today", "tomorrow", a weekday, or a date as YYYY-MM-DD.
+            time: The hour, as HH:MM.
+            name: The name of the patient.
+        """
+        when = self._diary.date_of(day)
+        self._diary.book(when, time, name)
+        return f"{name} is booked for {spoken(when)} at {time}."
+
+
+# What the offline stand-in listens for. A language model needs none of this.
+RULES = [
+    offline.Rule(
+        "(cancel|change|move|reschedule) [my|the|an|that] (appointment|booking)",
+        "I am sorry, I can only book new appointments. Please ask the practice to change one.",
+        help="",
+    ),
+    offline.Rule(
+        ["opening hours", "when (are you|do you) (open|close|closed)", "what time do you (open|close)"],
+        "We see patients from Monday to Friday, from nine to twelve and from two to five.",
+        help="when are you open?",
+    ),
+    offline.Rule(
+        ["where are you", "(address|directions)", "how do I get (there|to you)"],
+        "We are at 1 Harbour Street, across from the ferry.",
+        help="where are you?",
+    ),
+    offline.Rule(
+        [
+            "(what|when|which|anything|something|slots|times|do you have|are you) [is|else] (free|available)",
+            "(free|available) [times|slots|appointments] [on] {day}",
+            "{day} (free|available)",
+            "(what|how) about {day}",
+            "availability",
+        ],
+        "{result} Which time shall I book?",
+        tool="check_availability",
+        slots={"day": offline.Slot(ask="For which day shall I look?")},
+        help="what is free on Friday?",
+    ),
+    offline.Rule(
+        [
+            "(book|make|schedule|reserve|take) [it|that|one|me|an appointment] [at|on] [{time}|{day}] [for {name}]",
+            "appointment [for {name}]",
+            "see (a|the) doctor",
+            "^[yes] [at|the|make it] {time} [is fine|would be fine|works|sounds good] [for {name}]$",
+        ],
+        "Done. {result} See you then!",
+        tool="book_appointment",
+        slots={
+            "day": offline.Slot(ask="For which day would you like the appointment?", recall=True),
+            "time": offline.Slot(ask="At what time?", recall=True),
+            "name": offline.Slot(ask="What name shall I put?", recall=True),
+        },
+        on_error="{error} Which other time would suit you?",
+        help="book an appointment tomorrow at 3 pm",
+    ),
+]
+
+
+def language_model() -> llm.LLM[Any]:
+    """Return a real model when there is a key and a plugin for it, the offline stand-in otherwise."""
+    if os.environ.get("OPENAI_API_KEY"):
+        if openai is not None:
+            model: llm.LLM[Any] = openai.LLM(model=os.environ.get("OPENAI_MODEL", "gpt-4.1-mini"))
+            return model
+        logger.warning(
+            "OPENAI_API_KEY is set but its plugin is not installed, so the offline stand-in answers; "
+            "to use the key run: pip install livekit-plugins-openai"
+        )
+    return offline.LLM(RULES, greeting=GREETING, seed=7)
+
+
+# The worker's health page is for this machine only.
+server = AgentServer(host="127.0.0.1")
+
+
+@server.rtc_session(agent_name="front-desk")
+async def front_desk(ctx: JobContext) -> None:
+    """Serve one call."""
+    # Text only: no model for voice activity or the end of a turn is loaded or asked for.
+    session: AgentSession[None] = AgentSession(llm=language_model(), vad=None, turn_handling={"turn_detection": None})
+    await session.start(
+        FrontDesk(Diary(datetime.now().astimezone().date())),
+        room=ctx.room,
+        room_options=room_io.RoomOptions(audio_input=False, audio_output=False),
+    )

@@ -1,0 +1,31 @@
+"""Providers for ``livekit-agents`` that need no network: today :class:`LLM`, a stand-in for a language model.
+
+Importing this package registers the plugin, as every LiveKit plugin does. ``docs/offline.md`` is the manual.
+"""
+
+from __future__ import annotations
+
+from greenroom import __version__
+from greenroom.errors import MissingExtraError
+
+try:
+    from livekit.agents import Plugin
+except ImportError as error:
+    raise MissingExtraError("The offline LLM", "agents") from error
+
+from greenroom.offline._latency import Latency
+from greenroom.offline._llm import LLM, LLMStream, logger
+from greenroom.offline._patterns import Pattern
+from greenroom.offline._rules import Call, Rule, RuleError, Slot
+
+__all__ = ["LLM", "Call", "LLMStream", "Latency", "Pattern", "Rule", "RuleError", "Slot"]
+
+
+class OfflinePlugin(Plugin):
+    """What LiveKit lists at a worker's start, and preloads for its jobs."""
+
+    def __init__(self) -> None:
+        super().__init__(__name__, __version__, __name__, logger)
+
+
+Plugin.register_plugin(OfflinePlugin())
