@@ -1,0 +1,184 @@
+"""``greenroom dev``: the embedded server, the page and the agents, in one program under one HTTP port."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from greenroom.config import DEV_SECRET, ServerConfig
+from greenroom.dev._discover import Discovery
+from greenroom.dev._supervisor import Supervisor, WorkerSettings
+from greenroom.dev._worker import Guard
+from greenroom.errors import ConfigError, MissingExtraError
+from greenroom.server import check_udp_port, listen, serve, url_of
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_log = logging.getLogger("greenroom.dev")
+
+EXAMPLES: Final = Path(__file__).parent / "agents"
+NOTHING_RUNS: Final = 2
+_LIVEKIT: Final = frozenset({"rtc", "agent", "twirp"})
+
+
+class DevConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``greenroom dev`` is told.
+
+    :param path: an agent's file or a directory; ``None`` is the packaged example.
+    :param reload: restart agents when their files are saved.
+    :param open_page: open the page in a browser once it answers.
+    :param log_level: what agents log at least.
+    """
+
+    server: ServerConfig
+    path: Path | None = None
+    reload: bool = True
+    open_page: bool = False
+    log_level: str = "INFO"
+
+
+class OnePort:
+    """Two applications under one port: LiveKit's paths go to the server, all others to the page.
+
+    They share nothing but this.
+    """
+
+    def __init__(self, livekit: ASGIApp, page: ASGIApp) -> None:
+        self._livekit = livekit
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or connection."""
+        first = scope["path"].lstrip("/").partition("/")[0] if "path" in scope else ""
+        await (self._livekit if first in _LIVEKIT else self._page)(scope, receive, send)
+
+
+async def run_dev(config: DevConfig, on_ready: Callable[[str], None]) -> int:
+    """Run until told to stop, and return the exit status.
+
+    :param on_ready: called with the URL once calls can come in.
+    :raises GreenroomError: for what a person has to mend before anything is started.
+    """
+    server = config.server
+    server.validate()
+    discovery = Discovery(config.path or EXAMPLES)
+    survey = discovery.require_agents()
+    _require_livekit_agents()
+    check_udp_port(server.bind, server.rtc_port)
+    opened = listen(server.bind, server.port)
+    _prepare(server.data_dir)
+    stop = asyncio.Event()
+    guard = Guard()
+    try:
+        settings = WorkerSettings(
+            url=url_of(opened).replace("http", "ws", 1),
+            key=server.keys[0],
+            log_level=config.log_level,
+            compiled=_is_compiled(),
+        )
+        agents = Supervisor(discovery, settings, guard, reload=config.reload, on_failed=stop.set)
+        # Agents take seconds to import what they need. The server is there long before they ask for it.
+        agents.start(survey)
+        try:
+            await _serve(config, opened, agents, on_ready, stop)
+        finally:
+            await agents.stop()
+    finally:
+        guard.close()
+        opened.close()
+    return NOTHING_RUNS if agents.failed else 0
+
+
+async def _serve(
+    config: DevConfig,
+    opened: socket,
+    agents: Supervisor,
+    on_ready: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
+    from greenroom.control import control_app  # noqa: PLC0415 - agents are starting meanwhile
+    from greenroom.server import Server  # noqa: PLC0415
+
+    url = url_of(opened)
+    server = Server(config.server)
+    page = control_app(
+        url,
+        config.server.keys[0],
+        agents=agents.listings,
+        bind=config.server.bind,
+        same_origin=True,
+        limits=config.server.limits,
+    )
+
+    def ready() -> None:
+        on_ready(url)
+        _announce(config, url, agents.names)
+        if config.open_page:
+            asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
+
+    async def end() -> None:
+        # Agents first: their last words to their rooms need a server.
+        _log.info("stopping", extra={"source": "dev"})
+        await agents.stop()
+        await server.stop()
+
+    await server.start()
+    try:
+        await serve(
+            OnePort(server.app, page), opened, limits=config.server.limits, on_ready=ready, on_stop=end, stop=stop
+        )
+    finally:
+        await server.stop()
+
+
+def _announce(config: DevConfig, url: str, agents: Sequence[str]) -> None:
+    key = config.server.keys[0]
+    livekit = f"{url.replace('http', 'ws', 1)}  key {key.key}"
+    if key.secret == DEV_SECRET:
+        # Known to everybody, and only ever on loopback.
+        livekit += f"  secret {key.secret}"
+    example = "" if config.path else "  (the packaged example; yours: greenroom dev PATH)"
+    for what, value in (
+        ("page", url),
+        ("LiveKit", livekit),
+        ("agents", ", ".join(agents) + example),
+        ("stop", "Ctrl-C"),
+    ):
+        _log.info("%s", f"{what:<8} {value}", extra={"source": "dev"})
+
+
+def _require_livekit_agents() -> None:
+    try:
+        found = importlib.util.find_spec("livekit.agents")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise MissingExtraError("greenroom dev", "agents")
+
+
+def _is_compiled() -> bool:
+    spec = importlib.util.find_spec("livekit.agents")
+    return bool(spec and spec.cached and Path(spec.cached).exists())
+
+
+def _prepare(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        # Nobody wants it in a repository.
+        ignore = data_dir / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write to '{data_dir}': {error.strerror}", fix="Name a directory of yours with --data-dir"
+        ) from None
