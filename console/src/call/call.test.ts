@@ -65,9 +65,23 @@ describe("a connection", () => {
 });
 
 describe("the agent", () => {
-  it("is the first one that came, with its state and since when", () => {
-    const call = after(...joined, agent("initializing"), agent("listening"), agent("listening"), agent("idle", "agent-2"));
-    expect(agentOf(call)).toMatchObject({ identity: "agent-1", state: "listening", stateSince: 1004, joinedAt: 1003 });
+  it("is the first one that came, with its state now and before", () => {
+    const call = after(
+      ...joined,
+      agent("initializing"),
+      agent("listening"),
+      agent("listening"),
+      agent("idle", "agent-2"),
+    );
+    expect(agentOf(call)).toMatchObject({
+      identity: "agent-1",
+      state: "listening",
+      joinedAt: 1003,
+      history: [
+        { state: "initializing", at: 1003 },
+        { state: "listening", at: 1004 },
+      ],
+    });
   });
 
   it("is remembered when it leaves, until one comes back", () => {

@@ -22,15 +22,23 @@ export interface CallRequest {
 export const agentStates = ["initializing", "idle", "listening", "thinking", "speaking"] as const;
 export type AgentState = (typeof agentStates)[number];
 
+export interface StateChange {
+  readonly state: AgentState | null;
+  readonly at: number;
+}
+
 export interface Person {
   readonly identity: string;
   readonly name: string;
   readonly role: Role;
   /** Of agents: what they say of themselves; `null` while they say nothing. */
   readonly state: AgentState | null;
-  readonly stateSince: number;
+  /** The latest changes of state, oldest first; the last one is the state now. */
+  readonly history: readonly StateChange[];
   readonly joinedAt: number;
 }
+
+const historyLength = 240;
 
 export type Connection =
   | { readonly at: "idle" }
@@ -125,14 +133,10 @@ export function advance(call: Call, event: CallEvent, at: number): Call {
 
 function admit(call: Call, report: PersonReport, at: number): Call {
   const known = call.others.find((person) => person.identity === report.identity);
-  const person: Person = {
-    ...report,
-    joinedAt: known?.joinedAt ?? at,
-    stateSince: known?.state === report.state ? known.stateSince : at,
-  };
-  const others = known
-    ? call.others.map((other) => (other === known ? person : other))
-    : [...call.others, person];
+  const history =
+    known?.state === report.state ? known.history : [...(known?.history ?? []), { state: report.state, at }];
+  const person: Person = { ...report, joinedAt: known?.joinedAt ?? at, history: history.slice(-historyLength) };
+  const others = known ? call.others.map((other) => (other === known ? person : other)) : [...call.others, person];
   return { ...call, others, departed: person.role === "agent" ? null : call.departed };
 }
 

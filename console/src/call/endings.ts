@@ -107,7 +107,11 @@ export function endOfJoin(failure: JoinFailure, message: string, url: string): C
     case "refused":
       return { ...end, title: "The server refused the call", detail: sentence(message) };
     case "unreachable":
-      return { ...end, title: "The server does not answer", detail: `Nothing answers at ${url}. Check that it is running.` };
+      return {
+        ...end,
+        title: "The server does not answer",
+        detail: `Nothing answers at ${url}. Check that it is running.`,
+      };
     case "timeout":
       return { ...end, title: "The server does not answer", detail: `${url} took too long to let the call in.` };
     case "no-media":

@@ -12,6 +12,8 @@ export interface Notice {
   /** Commands to paste. */
   readonly commands: readonly string[];
   readonly actions: readonly NoticeAction[];
+  /** Since when it lasts, where that is of interest. */
+  readonly since: number | null;
 }
 
 /** An agent that takes longer than this to come deserves an explanation. */
@@ -26,9 +28,8 @@ export function noticeOf(call: Call, agents: readonly ListedAgent[] | undefined,
     case "joining":
       return notice("busy", "Joining the call");
     case "reconnecting": {
-      const lasted = Math.floor((now - connection.lostAt) / 1000);
       const detail = "The connection was interrupted. What you type is sent once it is back.";
-      return notice("busy", lasted < 3 ? "Reconnecting" : `Reconnecting for ${lasted} s`, detail);
+      return { ...notice("busy", "Reconnecting", detail), since: connection.lostAt };
     }
     case "ended": {
       const { tone, title, detail, rejoin } = connection.end;
@@ -37,9 +38,15 @@ export function noticeOf(call: Call, agents: readonly ListedAgent[] | undefined,
     case "live":
       if (agentOf(call) !== null) return null;
       if (call.departed !== null) {
-        return notice("calm", `${call.departed.name} left the call`, "The conversation stays here. Call again to reach it.", [], ["again"]);
+        return notice(
+          "calm",
+          `${call.departed.name} left the call`,
+          "The conversation stays here. Call again to reach it.",
+          [],
+          ["again"],
+        );
       }
-      return waiting(call, agents, now - connection.since);
+      return { ...waiting(call, agents, now - connection.since), since: connection.since };
   }
 }
 
@@ -49,15 +56,27 @@ function waiting(call: Call, agents: readonly ListedAgent[] | undefined, waited:
   const listed = agents?.find((agent) => agent.name === name);
   if (listed?.state === "failed") {
     const detail = listed.detail || "Its log says why.";
-    return notice("problem", `${capital(shown)} is not running`, `${detail} The call is kept for it while you mend that.`);
+    return notice(
+      "problem",
+      `${capital(shown)} is not running`,
+      `${detail} The call is kept for it while you mend that.`,
+    );
   }
   if (listed?.state === "starting") {
-    return notice("busy", `${capital(shown)} is starting`, listed.detail || "It takes the call as soon as it is ready.");
+    return notice(
+      "busy",
+      `${capital(shown)} is starting`,
+      listed.detail || "It takes the call as soon as it is ready.",
+    );
   }
   if (waited < patience) return notice("busy", `Waiting for ${shown}`);
   const title = "No agent has taken the call yet";
   if (listed !== undefined) {
-    return notice("problem", title, `${capital(shown)} is ready as far as this page knows. Its log says whether it was offered the call.`);
+    return notice(
+      "problem",
+      title,
+      `${capital(shown)} is ready as far as this page knows. Its log says whether it was offered the call.`,
+    );
   }
   const detail =
     name === ""
@@ -77,7 +96,7 @@ function notice(
   commands: readonly string[] = [],
   actions: readonly NoticeAction[] = [],
 ): Notice {
-  return { tone, title, detail, commands, actions };
+  return { tone, title, detail, commands, actions, since: null };
 }
 
 function capital(text: string): string {

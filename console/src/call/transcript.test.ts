@@ -29,7 +29,13 @@ describe("an agent's speech", () => {
   });
 
   it("keeps two segments apart even when their chunks alternate", () => {
-    const { entries } = after(opened("s1", "SG_1"), opened("s2", "SG_2"), text("s1", "a"), text("s2", "x"), text("s1", "b"));
+    const { entries } = after(
+      opened("s1", "SG_1"),
+      opened("s2", "SG_2"),
+      text("s1", "a"),
+      text("s2", "x"),
+      text("s1", "b"),
+    );
     expect(entries).toMatchObject([{ text: "ab" }, { text: "x" }]);
   });
 
@@ -50,7 +56,12 @@ describe("an agent's speech", () => {
 
 describe("what the agent heard", () => {
   it("replaces each partial result by the next, without a gap between them", () => {
-    const first = after(opened("s1", "SG_1", visitor), text("s1", "I wood"), closed("s1", false), opened("s2", "SG_1", visitor));
+    const first = after(
+      opened("s1", "SG_1", visitor),
+      text("s1", "I wood"),
+      closed("s1", false),
+      opened("s2", "SG_1", visitor),
+    );
     expect(first.entries).toMatchObject([{ text: "I wood", phase: "growing" }]);
     const second = transcribe(first, text("s2", "I would"), 2000);
     expect(second.entries).toMatchObject([{ text: "I would", phase: "growing" }]);
