@@ -1,0 +1,124 @@
+"""The commands as the command-line library sees them. What they do is imported when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from greenroom import __version__
+from greenroom.cli._options import KeyOptions, ServerOptions
+from greenroom.errors import ConfigError
+
+_ABOUT = "Self-hosted operations for LiveKit agents."
+
+app = App(
+    name="greenroom",
+    help=_ABOUT,
+    version=__version__,
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+    help_format="markdown",
+)
+
+
+@app.command
+def dev(
+    path: Path | None = None,
+    /,
+    *,
+    reload: Annotated[bool, Parameter(negative="--no-reload")] = True,
+    open_page: Annotated[bool, Parameter(name="--open")] = False,
+    options: Annotated[ServerOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Run the embedded server, the page and your agents; restart an agent when its file is saved.
+
+    Parameters
+    ----------
+    path
+        An agent's file, or a directory that holds agents. Without it the packaged example runs.
+    reload
+        Restart agents when their files are saved.
+    open_page
+        Open the page in a browser.
+    """
+    from greenroom.cli.dev import dev_command  # noqa: PLC0415
+
+    return dev_command(path, options or ServerOptions(), reload=reload, open_page=open_page)
+
+
+@app.command
+def server(*, options: Annotated[ServerOptions | None, Parameter(name="*")] = None) -> int:
+    """Run the embedded LiveKit-compatible server alone."""
+    from greenroom.cli.server import run_server  # noqa: PLC0415
+
+    return run_server(options or ServerOptions())
+
+
+@app.command
+def token(
+    *,
+    identity: str | None = None,
+    room: str | None = None,
+    name: str | None = None,
+    metadata: str | None = None,
+    attribute: list[str] | None = None,
+    agent: list[str] | None = None,
+    grant: list[str] | None = None,
+    ttl: str = "6h",
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[KeyOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Print a token for a room or for the server's API.
+
+    Parameters
+    ----------
+    identity
+        Who joins; made up when the token joins a room and none is given.
+    room
+        The room to join. Without it the token needs a --grant.
+    name
+        Display name.
+    metadata
+        The participant's metadata.
+    attribute
+        A participant attribute as NAME=VALUE; repeatable.
+    agent
+        An agent to send to the room when it is created, as NAME or NAME=METADATA; repeatable.
+    grant
+        A LiveKit grant such as roomAdmin, canPublish=false or sip.call; repeatable.
+    ttl
+        How long it is valid: 90, 15m, 6h, 1d.
+    as_json
+        Print a JSON object with token, identity, room and expires_at.
+    """
+    from greenroom.cli.token import TokenRequest, token_command  # noqa: PLC0415
+
+    request = TokenRequest(
+        identity=identity,
+        room=room,
+        name=name,
+        metadata=metadata,
+        attributes=attribute or (),
+        agents=agent or (),
+        grants=grant or (),
+        ttl=ttl,
+    )
+    return token_command(options or KeyOptions(), request, as_json=as_json)
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status. Raises :class:`GreenroomError`."""
+    try:
+        status = app(list(arguments), print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        first = next((word for word in arguments if not word.startswith("-")), "")
+        command = f" {first}" if f"{first}" in app else ""
+        raise ConfigError(_sentence(error), fix=f"See: greenroom{command} --help") from None
+    return status if isinstance(status, int) else 0
+
+
+def _sentence(error: CycloptsError) -> str:
+    return " ".join(str(error).split()).rstrip(".?")

@@ -1,0 +1,53 @@
+"""The options of the commands. What is not given stays ``None``: environment and file come next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(kw_only=True)
+class KeyOptions:
+    """Options of every command that holds an API key.
+
+    Parameters
+    ----------
+    key
+        An API key and its secret as KEY:SECRET; repeatable. On loopback devkey:secret is the default.
+        Environment: GREENROOM_KEY, several separated by commas.
+    config
+        Configuration file, TOML or JSON; greenroom.toml here when it exists. The only place for what a key
+        may touch. Environment: GREENROOM_CONFIG.
+    """
+
+    key: list[str] | None = None
+    config: Path | None = None
+
+
+@dataclass(kw_only=True)
+class ServerOptions(KeyOptions):
+    """Options of every command that serves.
+
+    Parameters
+    ----------
+    bind
+        Address to listen on; 127.0.0.1 by default. Environment: GREENROOM_BIND.
+    port
+        TCP port for HTTP and signalling; 7880 by default, 0 for any free one. Environment: GREENROOM_PORT.
+    rtc_port
+        UDP port for media and data; 7882 by default, 0 for any free one. Environment: GREENROOM_RTC_PORT.
+    node_ip
+        Address under which clients reach the UDP port, where it is not the machine's own; repeatable.
+        Environment: GREENROOM_NODE_IP, several separated by commas.
+    data_dir
+        Directory for data; .greenroom by default. Environment: GREENROOM_DATA_DIR.
+    verbose
+        Log details.
+    """
+
+    bind: str | None = None
+    port: int | None = None
+    rtc_port: int | None = None
+    node_ip: list[str] | None = None
+    data_dir: Path | None = None
+    verbose: bool = False

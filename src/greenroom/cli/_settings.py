@@ -1,0 +1,149 @@
+"""Options, environment, configuration file and defaults, in this order, as one server configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from greenroom.cli._options import KeyOptions, ServerOptions
+from greenroom.config import (
+    DEV_KEY,
+    DEV_SECRET,
+    AgentDefaults,
+    ApiKey,
+    Limits,
+    RoomDefaults,
+    ServerConfig,
+    parse_key,
+)
+from greenroom.errors import ConfigError
+
+_Value = TypeVar("_Value")
+
+DEFAULT_FILE: Final = "greenroom.toml"
+_DEVELOPMENT: Final = ApiKey(key=DEV_KEY, secret=DEV_SECRET)
+
+
+class _Policy(msgspec.Struct, forbid_unknown_fields=True):
+    secret: str
+    agents: tuple[str, ...] | None = None
+    rooms: tuple[str, ...] | None = None
+
+
+class _Limits(Limits, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
+class _RoomDefaults(RoomDefaults, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
+class _AgentDefaults(AgentDefaults, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
+class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a configuration file may say."""
+
+    keys: dict[str, _Policy] = {}
+    bind: str | None = None
+    port: int | None = None
+    rtc_port: int | None = None
+    node_ip: tuple[str, ...] | None = None
+    data_dir: str | None = None
+    observability_url: str | None = None
+    limits: _Limits | None = None
+    room: _RoomDefaults | None = None
+    agent: _AgentDefaults | None = None
+
+
+def server_config(options: ServerOptions, environment: Mapping[str, str] = os.environ) -> ServerConfig:
+    """Return what a server is to be. Raises :class:`ConfigError`."""
+    file = _read_file(options, environment)
+    node_ip = _first(options.node_ip, _list(environment, "GREENROOM_NODE_IP"), file.node_ip)
+    settings: dict[str, Any] = {
+        "bind": _first(options.bind, environment.get("GREENROOM_BIND"), file.bind),
+        "port": _first(options.port, _number(environment, "GREENROOM_PORT"), file.port),
+        "rtc_port": _first(options.rtc_port, _number(environment, "GREENROOM_RTC_PORT"), file.rtc_port),
+        "node_ip": None if node_ip is None else tuple(_address(text) for text in node_ip),
+        "data_dir": options.data_dir or _path(environment.get("GREENROOM_DATA_DIR") or file.data_dir),
+        "observability_url": file.observability_url,
+        "limits": file.limits,
+        "room": file.room,
+        "agent": file.agent,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = ServerConfig(keys=_keys(options, environment, file), **given)
+    config.validate()
+    return config
+
+
+def api_keys(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> tuple[ApiKey, ...]:
+    """Return the API keys; the development key when none is given. Raises :class:`ConfigError`."""
+    return _keys(options, environment, _read_file(options, environment))
+
+
+def _keys(options: KeyOptions, environment: Mapping[str, str], file: ConfigFile) -> tuple[ApiKey, ...]:
+    written = options.key or _list(environment, "GREENROOM_KEY")
+    if written:
+        return tuple(parse_key(text) for text in written)
+    keys = tuple(
+        ApiKey(key=name, secret=policy.secret, agents=policy.agents, rooms=policy.rooms)
+        for name, policy in file.keys.items()
+    )
+    return keys or (_DEVELOPMENT,)
+
+
+def _read_file(options: KeyOptions, environment: Mapping[str, str]) -> ConfigFile:
+    named = options.config or environment.get("GREENROOM_CONFIG")
+    path = Path(named or DEFAULT_FILE)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if not named:
+            return ConfigFile()
+        raise ConfigError(f"Configuration file '{path}' does not exist", fix="Check --config") from None
+    except OSError as error:
+        raise ConfigError(f"Cannot read '{path}': {error.strerror}", fix="Check --config") from None
+    try:
+        if path.suffix == ".json":
+            return msgspec.json.decode(content, type=ConfigFile)
+        return msgspec.toml.decode(content, type=ConfigFile)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"'{path}' is not a usable configuration: {error}", fix="See docs/cli.md") from None
+
+
+def _first(*values: _Value | None) -> _Value | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _list(environment: Mapping[str, str], name: str) -> list[str] | None:
+    return [part.strip() for part in environment.get(name, "").split(",") if part.strip()] or None
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{name} is '{text}', not a number", fix=f"Set {name} to a port, or unset it") from None
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ConfigError(
+            f"--node-ip '{text}' is not an IP address", fix="For example: --node-ip 203.0.113.7"
+        ) from None
