@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from livekit.protocol import models, rtc
+from livekit.protocol import room as room_pb
+
 from greenroom.grants import verify
 from greenroom.server.room import LimitError, RoomFullError
 from greenroom.server.room._effects import Happened
-from livekit.protocol import models, rtc
-from livekit.protocol import room as room_pb
 from support.rooms import KEY, Stage
 
 pytestmark = pytest.mark.unit

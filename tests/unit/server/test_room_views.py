@@ -5,11 +5,12 @@ from __future__ import annotations
 from unittest import mock
 
 import pytest
-from greenroom.server.room import Participant
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from livekit.protocol import models, rtc
+
+from greenroom.server.room import Participant
 from support.rooms import Stage
 
 pytestmark = pytest.mark.unit
