@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenroom.config import ApiKey
@@ -151,6 +151,7 @@ def test_a_payload_that_is_not_an_object_is_refused(payload: bytes) -> None:
         check(".".join(segments))
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text())
 def test_any_text_is_a_token_error(text: str) -> None:
     with pytest.raises(TokenError):
@@ -166,6 +167,7 @@ _names = st.sampled_from(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.dictionaries(_names, _json))
 def test_any_signed_claims_are_read_or_a_token_error(claims: dict[str, Any]) -> None:
     payload = json.dumps({"iss": KEY.key, "exp": NOW, **claims}).encode()
@@ -174,6 +176,7 @@ def test_any_signed_claims_are_read_or_a_token_error(claims: dict[str, Any]) -> 
         verify(token, {KEY.key: OTHER}, now=NOW)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_a_token_with_any_character_changed_is_refused(data: st.DataObject) -> None:
     token = mint(KEY, identity="ann", now=NOW)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from livekit.protocol import models
 from livekit.protocol import room as room_pb
@@ -108,11 +108,13 @@ _json = st.recursive(
 _names = st.sampled_from(["name", "emptyTimeout", "egress", "agents", "tags", "syncStreams", "room_preset", "metadata"])
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.dictionaries(_names, _json))
 def test_any_json_object_is_a_request_or_malformed(members: dict[str, Any]) -> None:
     assert outcome(Encoding.JSON, json.dumps(members).encode()) in {"read", "malformed"}
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(), st.sampled_from(list(Encoding)))
 def test_any_bytes_are_a_request_or_malformed(body: bytes, encoding: Encoding) -> None:
     assert outcome(encoding, body) in {"read", "malformed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenroom.server.twirp._agent_dispatch import agent_dispatch_service
 from greenroom.server.twirp._room_service import room_service
 from greenroom.server.twirp._routes import twirp_routes
 from greenroom.server.twirp._service import Call, Handler, Method, Service
@@ -15,6 +16,7 @@ __all__ = [
     "Method",
     "Service",
     "TwirpError",
+    "agent_dispatch_service",
     "room_service",
     "twirp_routes",
     "unconfigured_services",

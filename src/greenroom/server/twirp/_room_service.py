@@ -17,7 +17,7 @@ from greenroom.server.twirp._permissions import (
 )
 from greenroom.server.twirp._service import Call, Method, Service
 from greenroom.server.twirp._unconfigured import EGRESS_NOT_CONNECTED
-from greenroom.server.twirp._validate import check_data, check_dispatch
+from greenroom.server.twirp._validate import check_agent, check_data
 from greenroom.server.twirp._wire import TwirpError
 
 
@@ -58,7 +58,7 @@ class _RoomService:
         if request.HasField("egress"):
             raise TwirpError("internal", EGRESS_NOT_CONNECTED)
         for agent in request.agents:
-            check_dispatch(agent.agent_name, agent.metadata, agent.attributes, agent.deployment, self._limits)
+            check_agent(agent, self._limits)
         return self._rooms.create(request.name, request=request).info()
 
     async def list_rooms(self, call: Call, request: room_pb.ListRoomsRequest) -> room_pb.ListRoomsResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Final
 
 from google.protobuf.message import Message
@@ -25,14 +26,6 @@ from greenroom.server.twirp._wire import Code, Encoding, TwirpError, decode, enc
 
 _log = logging.getLogger(__name__)
 
-# LiveKit answers any page: a token is what protects, and browsers send none by themselves.
-_CORS: Final = {"access-control-allow-origin": "*", "access-control-expose-headers": "*"}
-_PREFLIGHT: Final = {
-    **_CORS,
-    "access-control-allow-methods": "OPTIONS, HEAD, GET, POST, PATCH, DELETE",
-    "access-control-max-age": "86400",
-    "vary": "Access-Control-Request-Headers",
-}
 # What a client may still be sending when its body is refused. Reading that much away lets it see the
 # answer instead of a broken connection.
 _DRAIN: Final = 64 * 1024 * 1024
@@ -43,6 +36,7 @@ _INLINE: Final = 128 * 1024
 _CODES: Final[Mapping[str, Code]] = {
     "limit_exceeded": "invalid_argument",
     "room_refused": "invalid_argument",
+    "dispatch_invalid": "invalid_argument",
     "room_not_found": "not_found",
     "participant_not_found": "not_found",
     "room_full": "resource_exhausted",
@@ -72,13 +66,12 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        if request.method == "OPTIONS":
-            response = _preflight(request)
-        else:
-            try:
-                response = await self._answer(request)
-            except TwirpError as error:
-                response = _refusal(error)
+        try:
+            response = await self._answer(request)
+        except TwirpError as error:
+            # A client that is still sending would be read from for as long as it likes.
+            headers = {"connection": "close"} if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
+            response = Response(error.encode(), error.status, headers, "application/json")
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -87,7 +80,7 @@ class _Endpoint:
         call = Call(self._authorize(request), request.headers.get("x-livekit-request-id", ""))
         message = await _decode(method, encoding, await self._read(request))
         answer = await self._perform(method, call, message, request)
-        return Response(await _encode(answer, encoding), media_type=encoding, headers=_CORS)
+        return Response(await _encode(answer, encoding), media_type=encoding)
 
     async def _perform(self, method: Method, call: Call, message: Message, request: Request) -> Message:
         deadline = asyncio.timeout(_timeout(request))
@@ -125,10 +118,8 @@ class _Endpoint:
         raise TwirpError("unauthenticated", PERMISSIONS_DENIED)
 
     async def _read(self, request: Request) -> bytes:
-        announced = request.headers.get("content-length", "0")
-        size = int(announced) if announced.isascii() and announced.isdigit() else 0
+        refused = _announced(request) > self._body_limit
         body = bytearray()
-        refused = size > self._body_limit
         size = 0
         try:
             async for chunk in request.stream():
@@ -159,22 +150,18 @@ async def _encode(message: Message, encoding: Encoding) -> bytes:
     return await asyncio.to_thread(encode, message, encoding)
 
 
+def _announced(request: Request) -> int:
+    return _count(request.headers.get("content-length", ""), digits=18)
+
+
 def _timeout(request: Request) -> float | None:
-    milliseconds = request.headers.get("x-twirp-timeout-ms", "")
-    if not (milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) < 10):
-        return None
-    return int(milliseconds) / 1000 or None
+    return _count(request.headers.get("x-twirp-timeout-ms", ""), digits=9) / 1000 or None
+
+
+def _count(text: str, *, digits: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else 0
 
 
 def _translate(error: GreenroomError) -> TwirpError:
     meta = {name: str(value) for name, value in error.context.items()}
     return TwirpError(_CODES.get(error.code, "failed_precondition"), error.message, meta)
-
-
-def _preflight(request: Request) -> Response:
-    wanted = request.headers.get("access-control-request-headers", "*")
-    return Response(status_code=204, headers={**_PREFLIGHT, "access-control-allow-headers": wanted})
-
-
-def _refusal(error: TwirpError) -> Response:
-    return Response(error.encode(), error.status, headers=_CORS, media_type="application/json")
