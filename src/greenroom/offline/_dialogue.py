@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
@@ -26,6 +26,7 @@ _FILLER: Final = re.compile(
     r"\W*(?:actually|make|it|no|yes|and|at|on|for|the|please|change|that|to|a|um|uh|well|so|then|ok|okay)?\W*",
     re.IGNORECASE,
 )
+_PREPOSITION: Final = re.compile(r"\b(?:at|on|for|by|around)\s+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def _hear(
         return replace(dialogue, turn=Chat(chat, need))
     if pending and (answers := _answers(pending, text)):
         return _proceed(dialogue, pending.bound, {**pending.slots, **answers})
-    if dialogue.failed and (corrections := _evident(dialogue.failed.bound, text, exclude=())[0]):
+    if dialogue.failed and (corrections := _evident(dialogue.failed.bound, text)[0]):
         return _proceed(dialogue, dialogue.failed.bound, {**dialogue.failed.slots, **corrections})
     if small_talk and (chat := _small_talk(text, whole=False, replies=need is None)):
         return replace(dialogue, turn=Chat(chat, need))
@@ -184,7 +185,9 @@ def _small_talk(text: str, *, whole: bool, replies: bool = False) -> Rule | None
 
 def _begin(dialogue: Dialogue, text: str, bound: BoundRule, slots: Mapping[str, Value]) -> Dialogue:
     """Start a rule, or go on with it when it is the pending or failed one said in other words."""
-    values = {**_evident(bound, text, exclude=slots)[0], **slots}
+    # Without "tomorrow at three", "an appointment tomorrow at three for Ada" is "an appointment for Ada".
+    evident, rest = _evident(bound, text)
+    values = {**evident, **(bound.rule.match(rest) or {}), **slots}
     pending, failed = dialogue.pending, dialogue.failed
     if pending and pending.bound.rule is bound.rule:
         return _proceed(dialogue, bound, {**pending.slots, **values})
@@ -197,7 +200,7 @@ def _begin(dialogue: Dialogue, text: str, bound: BoundRule, slots: Mapping[str, 
     return begun
 
 
-def _evident(bound: BoundRule, text: str, *, exclude: Container[str]) -> tuple[dict[str, Value], str]:
+def _evident(bound: BoundRule, text: str, *, exclude: str = "") -> tuple[dict[str, Value], str]:
     """Find the values that speak for themselves, such as a time, and return them with the rest of the text.
 
     Where two slots of a rule have the same type, a value does not say which of them it is for.
@@ -205,9 +208,10 @@ def _evident(bound: BoundRule, text: str, *, exclude: Container[str]) -> tuple[d
     kinds = Counter(kind.name for kind in bound.types.values())
     values: dict[str, Value] = {}
     for name, kind in bound.types.items():
-        if name not in exclude and kinds[kind.name] == 1 and (found := kind.find(text)):
+        if name != exclude and kinds[kind.name] == 1 and (found := kind.find(text)):
             values[name] = found[0]
-            text = " ".join(f"{text[: found[1][0]]} {text[found[1][1] :]}".split())
+            before = _PREPOSITION.sub("", text[: found[1][0]])
+            text = " ".join(f"{before} {text[found[1][1] :]}".split())
     return values, text
 
 
@@ -217,7 +221,7 @@ def _answers(pending: Ask, text: str) -> dict[str, Value]:
     A turn of nothing but other values corrects them; beside an answer they only fill what is missing.
     """
     need = pending.need
-    values, rest = _evident(pending.bound, text, exclude={need.slot})
+    values, rest = _evident(pending.bound, text, exclude=need.slot)
     if values and all(_FILLER.fullmatch(word) for word in rest.split()):
         return values
     values = {name: value for name, value in values.items() if name not in pending.slots}
@@ -227,7 +231,7 @@ def _answers(pending: Ask, text: str) -> dict[str, Value]:
 
 def _proceed(dialogue: Dialogue, bound: BoundRule, slots: Mapping[str, Value]) -> Dialogue:
     """Fill what is remembered or has a default, and say what is still needed."""
-    values = dict(slots)
+    values = _reread(bound, slots)
     for name in {**bound.types, **bound.rule.slots}:
         known = bound.rule.slots.get(name, Slot())
         if name not in values and known.recall and name in dialogue.memory:
@@ -246,6 +250,18 @@ def _proceed(dialogue: Dialogue, bound: BoundRule, slots: Mapping[str, Value]) -
         return Dialogue(memory=memory, turn=Ready(bound, values))
     ask = Ask(bound, values, need, puzzled)
     return Dialogue(pending=replace(ask, puzzled=False), memory=memory, turn=ask)
+
+
+def _reread(bound: BoundRule, slots: Mapping[str, Value]) -> dict[str, Value]:
+    """Read words that a pattern took as text as what the tool's parameter is; drop what is nothing of the kind."""
+    values: dict[str, Value] = {}
+    for name, value in slots.items():
+        kind = bound.types.get(name)
+        if kind is None or kind.free or not isinstance(value, str) or kind is bound.rule.types.get(name):
+            values[name] = value
+        elif found := kind.answer(value):
+            values[name] = found[0]
+    return values
 
 
 def question(need: Need, slots: Mapping[str, Value]) -> str:

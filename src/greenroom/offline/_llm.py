@@ -8,10 +8,12 @@ import logging
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr, llm, utils
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from greenroom.offline._decide import CallTools, Plan, Request, Say, Script, ToolUse, decide
 from greenroom.offline._dialogue import Called, Heard, Instructed, Item, Returned, Spoken
@@ -19,7 +21,7 @@ from greenroom.offline._latency import Latency
 from greenroom.offline._rules import Rule, RuleError
 from greenroom.offline._smalltalk import FALLBACK, GREETING
 from greenroom.offline._templates import structured
-from greenroom.offline._tools import ToolSpec
+from greenroom.offline._tools import Check, ToolSpec, check_schema
 
 logger = logging.getLogger("greenroom.offline")
 
@@ -117,7 +119,7 @@ class LLM(llm.LLM[Any]):
             elif tool_choice:
                 only = tool_choice["function"]["name"]
         parallel = parallel_tool_calls if utils.is_given(parallel_tool_calls) else self._parallel_tool_calls
-        request = Request(list(_items(chat_ctx)), {}, use, only, parallel=parallel)
+        request = Request(list(_items(chat_ctx)), use=use, only=only, parallel=parallel)
         return LLMStream(
             self, request, self._script, self._latency, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options
         )
@@ -143,13 +145,7 @@ class LLMStream(llm.LLMStream):
         self._latency = latency
 
     async def _run(self) -> None:
-        request = Request(
-            self._request.items,
-            describe_tools(self._tools),
-            self._request.use,
-            self._request.only,
-            parallel=self._request.parallel,
-        )
+        request = replace(self._request, tools=describe_tools(self._tools))
         plan = decide(self._script, request)
         if isinstance(plan, Say) and not plan.understood:
             logger.info("the offline LLM has no rule for this", extra={"items": len(request.items)})
@@ -173,20 +169,24 @@ def describe_tools(tools: Sequence[llm.Tool]) -> dict[str, ToolSpec]:
             model = llm.utils.function_arguments_to_pydantic_model(tool)
             specs[name] = _spec(name, model.model_json_schema(), _checker(model))
         else:
-            specs[name] = _spec(name, tool.info.raw_schema.get("parameters") or {}, lambda _: None)
+            specs[name] = _spec(name, tool.info.raw_schema.get("parameters") or {}, None)
     return specs
 
 
-def _spec(name: str, schema: Mapping[str, Any], check: Any) -> ToolSpec:
+def _spec(name: str, schema: Mapping[str, Any], check: Check | None) -> ToolSpec:
     definitions = schema.get("$defs", {})
-    parameters = {
-        parameter: definitions.get(str(entry.get("$ref", "")).rpartition("/")[2], entry)
-        for parameter, entry in schema.get("properties", {}).items()
-    }
-    return ToolSpec(name, parameters, frozenset(schema.get("required", ())), check)
+    parameters = {parameter: _plain(entry, definitions) for parameter, entry in schema.get("properties", {}).items()}
+    return ToolSpec(name, parameters, frozenset(schema.get("required", ())), check or partial(check_schema, parameters))
 
 
-def _checker(model: Any) -> Any:
+def _plain(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow a reference, and look through "this or null"."""
+    schema = definitions.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    variants = [variant for variant in schema.get("anyOf", ()) if variant.get("type") != "null"]
+    return _plain(variants[0], definitions) if len(variants) == 1 else schema
+
+
+def _checker(model: type[BaseModel]) -> Check:
     def check(arguments: Mapping[str, object]) -> tuple[str, str] | None:
         try:
             model.model_validate(dict(arguments))

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from greenroom.offline._rules import ERROR, RESULT, Call, Rule, RuleError, Slot
 from greenroom.offline._templates import UnresolvedError, fields, render, resolve, roots, single
 from greenroom.offline._values import TYPES, SlotType, Value, choice, spoken_label
 
 _JSON_TYPES: Final = {"integer": "int", "number": "number", "boolean": "yesno"}
+_PYTHON_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
+
+
+# Validates arguments and returns the first wrong parameter and why, or None.
+Check: TypeAlias = Callable[[Mapping[str, object]], tuple[str, str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +29,13 @@ class ToolSpec:
 
     :param parameters: the JSON schema of each parameter, in order.
     :param required: those without a default.
-    :param check: validates arguments; returns the first wrong parameter and why, or ``None``.
+    :param check: validates the arguments of a call.
     """
 
     name: str
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
-    check: Callable[[Mapping[str, object]], tuple[str, str] | None] = lambda _: None
+    check: Check = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,7 @@ def bind(rule: Rule, tools: Mapping[str, ToolSpec]) -> BoundRule:
     for call in rule.calls:
         calls.append(_bind_call(rule, call, tools, calls))
         for name, schema in calls[-1].tool.parameters.items():
-            _adopt(types, rule, name, schema, calls[-1])
+            _adopt(types, name, schema, calls[-1])
     _check_templates(rule, calls, types)
     needs = [_need(rule, slot, types) for slot in _needed(rule, calls, types)]
     return BoundRule(rule, tuple(calls), tuple(needs), types)
@@ -142,25 +152,40 @@ def _bind_call(rule: Rule, call: Call, tools: Mapping[str, ToolSpec], earlier: S
     return BoundCall(spec, args, frozenset(waits))
 
 
-def _adopt(types: dict[str, SlotType], rule: Rule, name: str, schema: Mapping[str, Any], call: BoundCall) -> None:
-    """Give the slot that feeds parameter ``name`` the parameter's type, unless the rule says otherwise."""
+def _adopt(types: dict[str, SlotType], name: str, schema: Mapping[str, Any], call: BoundCall) -> None:
+    """Give the slot that feeds parameter ``name`` the parameter's type, unless the rule gives it one."""
     template = call.args.get(name)
     slot = single(template) if isinstance(template, str) else None
     if slot is None or "." in slot or slot in call.after or slot == RESULT:
         return
-    if slot not in types or (types[slot].name == "text" and slot not in rule.types):
-        types[slot] = _schema_type(slot, schema)
+    kind = _schema_type(schema)
+    if slot not in types:
+        types[slot] = kind or TYPES.get(slot, TYPES["text"])
+    elif kind and types[slot].name == "text":
+        types[slot] = kind
 
 
-def _schema_type(name: str, schema: Mapping[str, Any]) -> SlotType:
-    variants = [variant for variant in schema.get("anyOf", ()) if variant.get("type") != "null"]
-    if len(variants) == 1:
-        schema = variants[0]
+def _schema_type(schema: Mapping[str, Any]) -> SlotType | None:
+    """Return the type of a parameter that is not any text."""
     options = schema.get("enum")
     if options and all(isinstance(option, str) for option in options):
         return choice(tuple(options))
     kind = _JSON_TYPES.get(str(schema.get("type", "")))
-    return TYPES[kind] if kind else TYPES.get(name, TYPES["text"])
+    return TYPES[kind] if kind else None
+
+
+def check_schema(
+    parameters: Mapping[str, Mapping[str, Any]], arguments: Mapping[str, object]
+) -> tuple[str, str] | None:
+    """Check arguments against plain JSON types, for tools that come with nothing but a schema."""
+    for name, value in arguments.items():
+        schema = parameters.get(name, {})
+        expected = _PYTHON_TYPES.get(str(schema.get("type", "")), object)
+        if not isinstance(value, expected) or (isinstance(value, bool) and schema.get("type") != "boolean"):
+            return name, f"it is not of type {schema.get('type')}"
+        if "enum" in schema and value not in schema["enum"]:
+            return name, "it is not one of the choices"
+    return None
 
 
 def _needed(rule: Rule, calls: Sequence[BoundCall], types: Mapping[str, SlotType]) -> Iterator[str]:
