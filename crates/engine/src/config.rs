@@ -68,11 +68,16 @@ pub const SILENCE: Duration = Duration::from_secs(15);
 /// Time a client has from its first offer to a finished DTLS handshake.
 pub const CONNECT: Duration = Duration::from_secs(30);
 
-/// Bytes handed to SCTP and not yet acknowledged. It bounds what one transport has in flight, so it is also
-/// the throughput per round trip; what waits beyond it waits in the transport's own queue.
-pub const SCTP_BUFFER: usize = 1024 * 1024;
-/// Share of [`SCTP_BUFFER`] that messages on lossy channels may use, so that they never starve reliable ones.
-pub const LOSSY_BUFFER: usize = 256 * 1024;
+/// Bytes that SCTP holds for one transport at most, sent and not acknowledged or not sent yet. A single message
+/// can be this large; otherwise [`WINDOW_MAX`] and [`LOSSY_BUFFER`] keep it far lower.
+pub const SCTP_BUFFER: usize = 512 * 1024;
+/// Bytes of reliable messages handed to SCTP while acknowledgements come quickly. sctp-proto 0.10.8 looks at
+/// everything in flight several times per datagram, so what waits is better kept outside.
+pub const WINDOW_MIN: usize = 64 * 1024;
+/// The same when acknowledgements take long, which is the throughput per round trip.
+pub const WINDOW_MAX: usize = 256 * 1024;
+/// Bytes of messages on one lossy channel handed to SCTP; more are dropped.
+pub const LOSSY_BUFFER: usize = 64 * 1024;
 /// Bytes of received messages that may wait for Python before the transport's datagrams are held back.
 pub const BACKLOG_HIGH: usize = 4 * 1024 * 1024;
 /// Bytes below which they are let through again.

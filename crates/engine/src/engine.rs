@@ -109,6 +109,8 @@ impl Engine {
     }
 
     /// Close every transport and join the thread. Idempotent.
+    ///
+    /// To wait without blocking, queue [`Command::Stop`] and join after [`Event::Stopped`].
     pub fn stop(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -274,6 +276,7 @@ impl Worker {
             match self.inbox.try_recv() {
                 Ok(Command::Stop) => {
                     self.hub.command(Instant::now(), Command::Stop);
+                    self.hub.effects.events.push(Event::Stopped);
                     self.deliver();
                     return None;
                 }

@@ -78,6 +78,8 @@ pub enum Event {
         /// Its label.
         label: Arc<str>,
     },
+    /// The thread has closed every transport and is about to end.
+    Stopped,
     /// A whole message arrived.
     Data {
         /// On which transport.

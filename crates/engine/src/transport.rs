@@ -331,7 +331,7 @@ impl Transport {
     fn flush(&mut self, now: Instant, fx: &mut Effects) -> Result<bool, Ended> {
         let mut any = false;
         for outlet in self.outlets.iter_mut().filter(|outlet| outlet.is_ready()) {
-            let flush = |rtc: &mut Rtc| outlet.flush(rtc);
+            let flush = |rtc: &mut Rtc| outlet.flush(now, rtc);
             let (written, dropped) = self.driver.change(now, &mut self.outputs, flush).map_err(poll_failed)?;
             fx.counters.messages_out.add(written);
             fx.counters.lossy_dropped.add(dropped);

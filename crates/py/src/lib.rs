@@ -19,6 +19,7 @@ const CLOSED: u8 = 3;
 const CHANNEL_OPENED: u8 = 4;
 const CHANNEL_CLOSED: u8 = 5;
 const DATA: u8 = 6;
+const STOPPED: u8 = 7;
 
 /// A running media engine.
 #[pyclass(frozen, module = "greenroom._media._native")]
@@ -96,6 +97,11 @@ impl Engine {
         Ok(dict)
     }
 
+    /// Ask the thread to close every transport and to end with `STOPPED`.
+    fn finish(&self) -> PyResult<()> {
+        self.command(Command::Stop)
+    }
+
     /// Close every transport and join the thread. Idempotent.
     fn stop(&self, py: Python<'_>) {
         if self.is_mine() {
@@ -136,6 +142,7 @@ fn tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
             (ANSWERED, request, answer.sdp, sections).into_pyobject(py)
         }
         Event::Answered { request, answer: Err(reason) } => (REFUSED, request, reason).into_pyobject(py),
+        Event::Stopped => (STOPPED, 0).into_pyobject(py),
         Event::Connected(transport) => (CONNECTED, transport).into_pyobject(py),
         Event::Closed { transport, reason, detail } => (CLOSED, transport, reason.as_str(), detail).into_pyobject(py),
         Event::ChannelOpened { transport, label } => (CHANNEL_OPENED, transport, &*label).into_pyobject(py),
@@ -175,6 +182,7 @@ mod _native {
         module.add("CLOSED", super::CLOSED)?;
         module.add("CHANNEL_OPENED", super::CHANNEL_OPENED)?;
         module.add("CHANNEL_CLOSED", super::CHANNEL_CLOSED)?;
-        module.add("DATA", super::DATA)
+        module.add("DATA", super::DATA)?;
+        module.add("STOPPED", super::STOPPED)
     }
 }

@@ -1,4 +1,4 @@
-"""The Rust core. Only ``_str0m`` talks to it."""
+# The Rust core. Only ``_str0m`` talks to it.
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -10,6 +10,7 @@ CLOSED: Final[int]
 CHANNEL_OPENED: Final[int]
 CHANNEL_CLOSED: Final[int]
 DATA: Final[int]
+STOPPED: Final[int]
 
 class Engine:
     def __init__(
@@ -27,4 +28,5 @@ class Engine:
     def take(self, most: int) -> list[tuple[int, int, *tuple[Any, ...]]]: ...
     def pending(self) -> int: ...
     def stats(self) -> dict[str, int]: ...
+    def finish(self) -> None: ...
     def stop(self) -> None: ...

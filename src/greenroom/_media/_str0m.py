@@ -12,7 +12,6 @@ import errno
 import itertools
 import os
 import socket
-import weakref
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
@@ -38,8 +37,8 @@ from greenroom.errors import ConfigError, MediaEngineError, PortInUseError
 _BATCH: Final = 4096
 _STATS: Final = frozenset(field.name for field in fields(EngineStats))
 
-# Engines whose threads must be joined before the interpreter goes.
-_running: weakref.WeakSet[Str0mEngine] = weakref.WeakSet()
+# Cores whose threads must be joined before the interpreter goes.
+_running: set[_native.Engine] = set()
 
 
 class Str0mEngine:
@@ -75,23 +74,29 @@ class Str0mEngine:
         self._process = os.getpid()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._native.fileno(), self._take)
-        _running.add(self)
+        _running.add(self._native)
 
     async def stop(self) -> None:
         """Close every transport and join the thread. Idempotent; no event follows."""
-        native, self._native = self._native, None
+        native, self._native, self._handler = self._native, None, None
+        loop = asyncio.get_running_loop()
         if native is None:
             return
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(native.fileno())
-        self._handler = None
         self._inward.clear()
         self._outward.clear()
-        _running.discard(self)
-        # The thread says goodbye to every client, which must not hold up the loop.
-        await asyncio.get_running_loop().run_in_executor(None, native.stop)
-        answers, self._answers = self._answers, {}
-        for answer in answers.values():
+        try:
+            if loop is self._loop and self._process == os.getpid():
+                # The thread says goodbye to every client first, which must not hold up the loop.
+                stopped = asyncio.Event()
+                loop.add_reader(native.fileno(), lambda: _await_stopped(native, stopped))
+                native.finish()
+                await stopped.wait()
+        finally:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_reader(native.fileno())
+            native.stop()
+            _running.discard(native)
+        for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(MediaEngineError("The media engine has stopped"))
 
@@ -112,7 +117,7 @@ class Str0mEngine:
         if number is None:
             raise MediaEngineError("The transport is unknown", context={"transport": transport})
         request = next(self._numbers)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[request] = answer
         try:
             native.offer(request, number, sdp)
@@ -194,6 +199,11 @@ class Str0mEngine:
         return TransportClosed(transport, *rest)
 
 
+def _await_stopped(native: _native.Engine, stopped: asyncio.Event) -> None:
+    if any(event[0] == _native.STOPPED for event in native.take(_BATCH)):
+        stopped.set()
+
+
 def _open(config: EngineConfig) -> _native.Engine:
     try:
         return _native.Engine(
@@ -231,9 +241,8 @@ def _resolve_host(host: str) -> str:
 
 
 def _join_all() -> None:
-    for engine in list(_running):
-        if engine._native is not None:  # noqa: SLF001
-            engine._native.stop()  # noqa: SLF001
+    for native in _running:
+        native.stop()
 
 
 atexit.register(_join_all)

@@ -1,0 +1,328 @@
+//! A hub and its clients in one thread and virtual time: no sockets, no sleeping.
+
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use greenroom_engine::config::CONNECT;
+use greenroom_engine::driver::{Driver, Outputs};
+use greenroom_engine::hub::Hub;
+use greenroom_engine::recipe::Recipe;
+use greenroom_engine::stats::Counters;
+use greenroom_engine::{Answer, Command, Event, TransportId};
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::media::{Direction, MediaKind};
+use str0m::net::{Protocol, Receive, Transmit};
+use str0m::{Candidate, Rtc};
+
+pub const RELIABLE: &str = "_reliable";
+pub const LOSSY: &str = "_lossy";
+pub const DATA_TRACK: &str = "_data_track";
+pub const SEND_BUFFER: usize = 256 * 1024;
+
+/// A LiveKit client: a single peer connection with six receiving sections and three data channels.
+pub struct Client {
+    pub address: SocketAddr,
+    pub driver: Driver,
+    pub received: HashMap<String, Vec<Vec<u8>>>,
+    pub closed: bool,
+    /// Datagrams this client sends are lost while set.
+    pub silent: bool,
+    outputs: Outputs,
+    labels: HashMap<ChannelId, String>,
+    open: HashMap<String, ChannelId>,
+    unsent: VecDeque<(String, Vec<u8>)>,
+}
+
+impl Client {
+    pub fn new(now: Instant, address: SocketAddr) -> Self {
+        let mut rtc = Rtc::builder().set_sctp_max_buffered_amount(4 << 20).build(now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        Self {
+            address,
+            driver: Driver::new(rtc, now),
+            received: HashMap::new(),
+            closed: false,
+            silent: false,
+            outputs: Outputs::default(),
+            labels: HashMap::new(),
+            open: HashMap::new(),
+            unsent: VecDeque::new(),
+        }
+    }
+
+    pub fn offer(&mut self, now: Instant) -> (String, SdpPendingOffer) {
+        let change = |rtc: &mut Rtc| {
+            let mut api = rtc.sdp_api();
+            for kind in [MediaKind::Audio, MediaKind::Video] {
+                for _ in 0..3 {
+                    api.add_media(kind, Direction::RecvOnly, None, None, None);
+                }
+            }
+            for label in [LOSSY, RELIABLE, DATA_TRACK] {
+                let ordered = label == RELIABLE;
+                let reliability =
+                    if ordered { Reliability::Reliable } else { Reliability::MaxRetransmits { retransmits: 0 } };
+                api.add_channel_with_config(ChannelConfig {
+                    label: label.into(),
+                    ordered,
+                    reliability,
+                    ..Default::default()
+                });
+            }
+            api.apply().unwrap()
+        };
+        let (offer, pending) = self.driver.change(now, &mut self.outputs, change).unwrap();
+        (offer.to_sdp_string(), pending)
+    }
+
+    pub fn answer(&mut self, now: Instant, pending: SdpPendingOffer, answer: &str) {
+        let answer = SdpAnswer::from_sdp_string(answer).unwrap();
+        let change = |rtc: &mut Rtc| rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        self.driver.change(now, &mut self.outputs, change).unwrap();
+    }
+
+    /// Queue a message; [`World::pump`] writes it.
+    pub fn send(&mut self, label: &str, payload: Vec<u8>) {
+        self.unsent.push_back((label.into(), payload));
+    }
+
+    pub fn has_open(&self, label: &str) -> bool {
+        self.open.contains_key(label)
+    }
+
+    pub fn messages(&self, label: &str) -> &[Vec<u8>] {
+        self.received.get(label).map_or(&[], Vec::as_slice)
+    }
+
+    fn write(&mut self, now: Instant) {
+        while let Some((label, payload)) = self.unsent.front() {
+            let Some(&id) = self.open.get(label) else { return };
+            let change =
+                |rtc: &mut Rtc| rtc.channel(id).is_some_and(|mut channel| channel.write(true, payload).unwrap());
+            if !self.driver.change(now, &mut self.outputs, change).unwrap() {
+                return;
+            }
+            self.unsent.pop_front();
+        }
+    }
+
+    fn events(&mut self) {
+        for event in std::mem::take(&mut self.outputs.events) {
+            match event {
+                str0m::Event::ChannelOpen(id, label) => {
+                    self.labels.insert(id, label.clone());
+                    self.open.insert(label, id);
+                }
+                str0m::Event::ChannelData(data) => {
+                    self.received.entry(self.labels[&data.id].clone()).or_default().push(data.data);
+                }
+                str0m::Event::Closed => self.closed = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The hub, its clients and the wire between them.
+pub struct World {
+    pub now: Instant,
+    pub hub: Hub,
+    pub counters: Arc<Counters>,
+    pub server: SocketAddr,
+    pub clients: HashMap<TransportId, Client>,
+    pub events: Vec<Event>,
+    /// Python takes messages while set.
+    pub attentive: bool,
+    untaken: Vec<Event>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with_send_buffer(SEND_BUFFER)
+    }
+
+    pub fn with_send_buffer(send_buffer: usize) -> Self {
+        let server: SocketAddr = "192.0.2.1:7882".parse().unwrap();
+        let counters = Arc::new(Counters::default());
+        let hub = Hub::new(Recipe::new(vec![server], 64_000), send_buffer, counters.clone());
+        Self {
+            now: Instant::now(),
+            hub,
+            counters,
+            server,
+            clients: HashMap::new(),
+            events: Vec::new(),
+            attentive: true,
+            untaken: Vec::new(),
+        }
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.hub.command(self.now, command);
+    }
+
+    /// Send an offer and return the answer.
+    pub fn offer(&mut self, transport: TransportId, sdp: &str) -> Result<Answer, String> {
+        self.command(Command::Offer { request: 1, transport, sdp: sdp.into() });
+        let events = std::mem::take(&mut self.hub.effects.events);
+        let mut answer = None;
+        for event in events {
+            match event {
+                Event::Answered { answer: found, .. } => answer = Some(found),
+                event => self.untaken.push(event),
+            }
+        }
+        answer.expect("an offer is always answered")
+    }
+
+    /// Negotiate a client without letting it connect.
+    pub fn invite(&mut self, transport: TransportId) {
+        let address = SocketAddr::new([198, 51, 100, 1].into(), 10_000 + u16::try_from(transport).unwrap());
+        let mut client = Client::new(self.now, address);
+        self.command(Command::Create { transport, lite: true });
+        let (offer, pending) = client.offer(self.now);
+        let answer = self.offer(transport, &offer).unwrap();
+        client.answer(self.now, pending, &answer.sdp);
+        self.clients.insert(transport, client);
+    }
+
+    /// Bring a client in, with its three channels open.
+    pub fn join(&mut self, transport: TransportId) {
+        self.invite(transport);
+        self.until(|world| {
+            let client = &world.clients[&transport];
+            [RELIABLE, LOSSY, DATA_TRACK].iter().all(|label| client.has_open(label)) && world.opened(transport) == 3
+        });
+    }
+
+    pub fn send(&mut self, transports: &[TransportId], label: &str, payload: impl Into<Bytes>) {
+        let (transports, payload) = (transports.to_vec(), payload.into());
+        self.command(Command::Send { transports, label: label.into(), payload });
+    }
+
+    pub fn client(&mut self, transport: TransportId) -> &mut Client {
+        self.clients.get_mut(&transport).unwrap()
+    }
+
+    /// Messages that arrived from a client.
+    pub fn from(&self, of: TransportId, on: &str) -> Vec<&[u8]> {
+        let payload = |event| match event {
+            &Event::Data { transport, ref label, ref payload, .. } if transport == of && &**label == on => {
+                Some(payload.as_slice())
+            }
+            _ => None,
+        };
+        self.events.iter().filter_map(payload).collect()
+    }
+
+    pub fn opened(&self, of: TransportId) -> usize {
+        let opened = |event: &&Event| matches!(event, Event::ChannelOpened { transport, .. } if *transport == of);
+        self.events.iter().filter(opened).count()
+    }
+
+    /// Why a transport ended.
+    pub fn ended(&self, of: TransportId) -> Option<(&'static str, &str)> {
+        self.events.iter().find_map(|event| match event {
+            Event::Closed { transport, reason, detail } if *transport == of => Some((reason.as_str(), detail.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Exchange datagrams at this instant until there are no more.
+    pub fn pump(&mut self) {
+        loop {
+            let mut busy = false;
+            for client in self.clients.values_mut() {
+                client.events();
+                client.write(self.now);
+                client.events();
+                for packet in std::mem::take(&mut client.outputs.packets) {
+                    if !client.silent && packet.destination == self.server {
+                        self.hub.receive(self.now, packet.source, packet.destination, &packet.contents);
+                    }
+                    busy = true;
+                }
+            }
+            self.untaken.append(&mut self.hub.effects.events);
+            if self.attentive {
+                busy |= self.take();
+            }
+            for packet in std::mem::take(&mut self.hub.effects.packets) {
+                self.to_client(&packet);
+                busy = true;
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn to_client(&mut self, packet: &Transmit) {
+        let Some(client) = self.clients.values_mut().find(|client| client.address == packet.destination) else {
+            return;
+        };
+        let receive = Receive::new(Protocol::Udp, packet.source, packet.destination, &packet.contents).unwrap();
+        let _ = client.driver.receive(self.now, receive, &mut client.outputs);
+    }
+
+    /// Do what Python does with events.
+    pub fn take(&mut self) -> bool {
+        let taken = std::mem::take(&mut self.untaken);
+        let any = !taken.is_empty();
+        for event in taken {
+            if let Event::Data { transport, payload, backlog, .. } = &event
+                && backlog.remove(payload.len())
+            {
+                self.command(Command::Resume(*transport));
+            }
+            self.events.push(event);
+        }
+        any
+    }
+
+    /// Let time pass, from deadline to deadline.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.pump();
+        while let Some(next) = self.next_deadline().filter(|next| *next <= end) {
+            // Deadlines may be in the past; time does not stand still.
+            self.now = next.max(self.now + Duration::from_micros(1));
+            self.tick();
+        }
+        self.now = end;
+        self.tick();
+    }
+
+    /// Let time pass until `condition` holds. Panics after more than any handshake takes.
+    pub fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+        let end = self.now + CONNECT * 4;
+        self.pump();
+        while !condition(self) {
+            let next = self.next_deadline().expect("something is due");
+            self.now = next.max(self.now + Duration::from_micros(1));
+            assert!(self.now < end, "waited in vain; events: {:?}", self.events);
+            self.tick();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let clients = self.clients.values().map(|client| client.driver.deadline());
+        clients.chain(self.hub.deadline()).min()
+    }
+
+    fn tick(&mut self) {
+        for client in self.clients.values_mut() {
+            if client.driver.deadline() <= self.now {
+                let _ = client.driver.advance(self.now, &mut client.outputs);
+            }
+        }
+        self.hub.advance(self.now);
+        self.pump();
+    }
+}
