@@ -91,6 +91,8 @@ class SignalClient:
         self.text = False
         #: Every message so far.
         self.log: list[rtc.SignalResponse] = []
+        #: ``text`` or ``binary`` for every message so far.
+        self.encodings: list[str] = []
         self._unread: list[rtc.SignalResponse] = []
         self._arrived = asyncio.Condition()
         self._closed = False
@@ -225,6 +227,7 @@ class SignalClient:
                     message = rtc.SignalResponse.FromString(frame)
                 async with self._arrived:
                     self.log.append(message)
+                    self.encodings.append("text" if isinstance(frame, str) else "binary")
                     self._unread.append(message)
                     self._arrived.notify_all()
         except websockets.ConnectionClosed:
