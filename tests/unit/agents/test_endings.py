@@ -254,6 +254,30 @@ def test_what_a_worker_reports_after_it_returned_counts(stage: Stage) -> None:
     assert (job.phase, job.status) == (Phase.ENDED, agent.JS_SUCCESS)
 
 
+def test_a_worker_that_takes_over_brings_the_agent_back(stage: Stage) -> None:
+    first, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, first)
+    stage.lose(first)
+    stage.leave(room, job.identity, seat)
+    second = stage.worker()
+    stage.report(second, job.id, agent.JS_RUNNING)
+    again = stage.join(room, job.identity, dependent=True)
+    stage.pass_time(600)
+    assert (job.phase, job.worker_id, job.seat) == (Phase.RUNNING, second, again)
+    assert stage.terminated() == []
+
+
+def test_a_worker_that_takes_over_without_its_agent_is_told_to_end_the_job(stage: Stage) -> None:
+    first, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, first)
+    stage.lose(first)
+    stage.leave(room, job.identity, seat)
+    second = stage.worker()
+    stage.report(second, job.id, agent.JS_RUNNING)
+    stage.pass_time(REJOIN_GRACE)
+    assert stage.terminated() == [(second, job.id)]
+
+
 def test_an_agent_that_is_slow_to_join_is_worth_one_log_line(stage: Stage) -> None:
     worker = stage.worker()
     job = stage.room_job(stage.room())

@@ -413,7 +413,9 @@ class JobBoard:
         worker.jobs.add(job.id)
         self._record(job, "worker_returned", now, worker_id=worker.id)
         if job.phase is Phase.LEAVING:
-            self._terminate(job)
+            # The agent left with its worker, and the worker that took over is about to bring it back.
+            job.phase = Phase.RUNNING
+            self.alarms.set(job, now + REJOIN_GRACE)
         elif job.seat or not job.joined:
             self.alarms.set(job, None)
         return True
