@@ -1,4 +1,4 @@
-"""What a LiveKit token says (``docs/protocol.md``, "Claims")."""
+"""What a LiveKit token says (``docs/protocol.md``, "Tokens")."""
 
 from __future__ import annotations
 

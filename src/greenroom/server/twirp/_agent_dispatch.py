@@ -1,4 +1,4 @@
-"""``livekit.AgentDispatchService`` (``docs/protocol.md``, "AgentDispatchService")."""
+"""``livekit.AgentDispatchService`` (``docs/protocol.md``, "Dispatch")."""
 
 from __future__ import annotations
 
