@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from livekit.protocol import agent
 from starlette.responses import PlainTextResponse
@@ -25,10 +25,6 @@ from greenroom.server.agents._messages import default_permission
 from greenroom.server.agents._runner import Runner
 from greenroom.server.agents._validate import worker_key
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-CLOSE_TIMEOUT: Final = 2.0
 GOING_AWAY: Final = 1001
 MAX_ERROR: Final = 1024
 
@@ -55,7 +51,8 @@ class WorkerEndpoint:
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes to mount at the root."""
-        return [WebSocketRoute("/agent", self.serve), Route("/agent", _not_found)]
+        # Without methods of its own, an application as endpoint answers every one.
+        return [WebSocketRoute("/agent", self.serve), Route("/agent", PlainTextResponse("not found", 404))]
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one worker until its connection ends. A refusal is an HTTP status before the upgrade."""
@@ -87,10 +84,7 @@ class WorkerEndpoint:
         for link in self._runner.links.values():
             link.close(GOING_AWAY, "the server stops")
         if self._serving:
-            _, late = await asyncio.wait(self._serving, timeout=CLOSE_TIMEOUT)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await asyncio.wait(self._serving)
 
     def _authorize(self, websocket: WebSocket) -> Grant:
         token = read_http_token(websocket.headers, websocket.query_params)
@@ -138,7 +132,3 @@ class WorkerEndpoint:
 
     def _migrate_job(self, worker_id: str, message: agent.WorkerMessage) -> None:
         self._runner.run(self._dispatcher.migrate(worker_id, message.migrate_job.job_ids, self._runner.clock()))
-
-
-async def _not_found(_: Request) -> PlainTextResponse:
-    return PlainTextResponse("not found", 404)

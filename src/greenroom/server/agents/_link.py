@@ -20,6 +20,8 @@ MAX_QUEUED_BYTES: Final = 32 * 1024 * 1024
 
 INVALID_DATA: Final = 1007
 TOO_BIG: Final = 1009
+TRY_AGAIN: Final = 1013
+CLOSE_TIMEOUT: Final = 2.0
 _MAX_CLOSE_REASON: Final = 123
 
 
@@ -40,6 +42,7 @@ class WorkerLink:
         self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
+        self._writer: asyncio.Task[None] | None = None
         self._bad_frames = 0
 
     def send(self, message: agent.ServerMessage) -> None:
@@ -52,18 +55,23 @@ class WorkerLink:
         if len(self._queue) > MAX_QUEUED_MESSAGES or self._queued_bytes > MAX_QUEUED_BYTES:
             _log.warning("worker does not read its messages; disconnecting it", extra={"worker": self._worker_id})
             self._queue.clear()
-            self.close(TOO_BIG, "too many messages are waiting")
+            self._queued_bytes = 0
+            self.close(TRY_AGAIN, "too many messages are waiting")
         self._wake.set()
 
     def close(self, code: int, reason: str) -> None:
-        """Close the connection once what is queued has been sent."""
-        if self._closing is None:
-            self._closing = (code, reason.encode()[:_MAX_CLOSE_REASON].decode(errors="ignore"))
-            self._wake.set()
+        """Close the connection once what is queued has been sent, or after 2 s. Idempotent."""
+        if self._closing is not None:
+            return
+        self._closing = (code, reason.encode()[:_MAX_CLOSE_REASON].decode(errors="ignore"))
+        self._wake.set()
+        if self._writer is not None:
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._writer.cancel)
 
     async def run(self, on_message: Callable[[agent.WorkerMessage], None]) -> None:
         """Carry messages until the connection is over. The WebSocket has been accepted."""
-        tasks = {asyncio.create_task(self._write()), asyncio.create_task(self._read(on_message))}
+        self._writer = asyncio.create_task(self._write())
+        tasks = {self._writer, asyncio.create_task(self._read(on_message))}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
