@@ -43,8 +43,8 @@ class Running:
 
 
 def program() -> str:
-    """Return the ``greenroom`` command that belongs to this interpreter."""
-    return str(Path(sys.executable).with_name("greenroom"))
+    """Return the ``greenroom`` command of this interpreter, or the one that ``GREENROOM_BIN`` names."""
+    return os.environ.get("GREENROOM_BIN") or str(Path(sys.executable).with_name("greenroom"))
 
 
 @contextlib.asynccontextmanager

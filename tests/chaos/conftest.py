@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ class Target:
     def assert_unharmed(self) -> None:
         assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log()[-4000:]}"
         log = self.log()
-        for symptom in ("Traceback", "panicked", "Fatal Python error", "Task exception was never retrieved"):
+        for symptom in ("Traceback", "panicked", "Fatal Python error", "never retrieved", "ERROR"):
             assert symptom not in log, log[max(0, log.index(symptom) - 1000) :][:6000]
         assert self.peak_memory() < MEMORY_BYTES
 
@@ -65,7 +66,8 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder = tmp_path_factory.mktemp("server")
     log = folder / "log"
-    command = [str(Path(sys.executable).with_name("greenroom")), "server", "--port", "0", "--rtc-port", "0"]
+    program = os.environ.get("GREENROOM_BIN") or str(Path(sys.executable).with_name("greenroom"))
+    command = [program, "server", "--port", "0", "--rtc-port", "0"]
     command += ["--data-dir", str(folder / "data"), "--key", f"{KEY.key}:{KEY.secret}"]
     with log.open("w") as stderr:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True)
@@ -78,12 +80,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         process.send_signal(signal.SIGINT)
         try:
             process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
+        finally:
             process.kill()
             process.wait()
-            raise
-        finally:
             process.stdout.close()
+    assert process.returncode == 0, log.read_text()[-4000:]
+    assert "Traceback" not in log.read_text(errors="replace")
 
 
 class Witnesses:
@@ -96,6 +98,7 @@ class Witnesses:
         self._rooms = (rtc.Room(), rtc.Room())
         self._arrived: tuple[asyncio.Queue[bytes], ...] = (asyncio.Queue(), asyncio.Queue())
         self._talking: asyncio.Task[None] | None = None
+        self._leaving = False
         self.exchanged = 0
         self.disturbances: list[str] = []
 
@@ -115,11 +118,12 @@ class Witnesses:
             room.on(event, lambda *_, event=event: self.disturbances.append(f"witness-{number} {event}"))
 
     async def _talk(self) -> None:
-        while True:
+        while not self._leaving:
             for speaker, listener in ((0, 1), (1, 0)):
                 message = f"{self.exchanged}".encode()
                 await self._rooms[speaker].local_participant.publish_data(message, topic="witness")
-                heard = await asyncio.wait_for(self._arrived[listener].get(), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    heard = await self._arrived[listener].get()
                 if heard != message:
                     self.disturbances.append(f"heard {heard!r} instead of {message!r}")
                 self.exchanged += 1
@@ -138,7 +142,7 @@ class Witnesses:
 
     async def leave(self) -> None:
         if self._talking is not None:
-            self._talking.cancel()
+            self._leaving = True
             await asyncio.gather(self._talking, return_exceptions=True)
         for room in self._rooms:
             await room.disconnect()

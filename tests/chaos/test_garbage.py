@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos")]
 
 UPGRADES, SIGNALS, UNREGISTERED, REGISTERED, REQUESTS, DATAGRAMS, PACKETS = 1_200, 3_000, 500, 1_800, 1_500, 2_500, 600
 OVERSIZED = 3 * 1024 * 1024
+PATIENCE = 20.0
 
 
 def test_the_attacks_add_up():
@@ -40,7 +41,7 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 def open_socket(url: str, token: str) -> connect:
     headers = {"Authorization": f"Bearer {token}"}
-    return connect(url, additional_headers=headers, compression=None, max_size=None, proxy=None, open_timeout=20)
+    return connect(url, additional_headers=headers, compression=None, max_size=None, proxy=None, open_timeout=PATIENCE)
 
 
 def wrap(join: bytes, *, compression: int = 0) -> str:
@@ -71,7 +72,10 @@ async def answer_of(ws: ClientConnection) -> str:
 
 
 async def pour(open_one, frames: Iterable[bytes | str]) -> int:
-    """Send frames over one connection after another, a new one whenever the server has had enough."""
+    """Send frames over one connection after another, a new one whenever the server has had enough.
+
+    Each frame is followed by a ping, so that none is counted that met a closed connection.
+    """
     remaining = iter(frames)
     sent = connections = 0
     exhausted = False
@@ -83,8 +87,7 @@ async def pour(open_one, frames: Iterable[bytes | str]) -> int:
                 for frame in remaining:
                     sent += 1
                     await ws.send(frame)
-                    # Let replies in, so that a close is noticed at once.
-                    await asyncio.sleep(0)
+                    await (await ws.ping())
                 exhausted = True
             with contextlib.suppress(ConnectionClosed):
                 await ws.close()
@@ -213,72 +216,69 @@ METHODS = tuple(
 )
 
 
-def requests(rng: random.Random, target, count: int) -> Iterator[bytes]:
+def requests(rng: random.Random, target, count: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield raw requests, and whether each is complete, so that an answer is due."""
     for _ in range(count):
         yield rng.choice(
             (
-                lambda: garbage.noise(rng),
-                lambda: torn(rng, target),
-                lambda: plain(rng, target),
-                lambda: call(rng, target),
-                lambda: call(rng, target),
-                lambda: upgrade(rng, target),
+                lambda: (garbage.noise(rng), False),
+                lambda: (garbage.truncated(rng, call(rng, target)), False),
+                lambda: (call(rng, target, length=rng.choice(("99999999999", "-1", "x"))), False),
+                lambda: (plain(rng), True),
+                lambda: (call(rng, target), True),
+                lambda: (call(rng, target), True),
+                lambda: (upgrade(rng), True),
             )
         )()
 
 
-def plain(rng: random.Random, target) -> bytes:
+def plain(rng: random.Random) -> bytes:
     verb = rng.choice(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW", "get"))
     key = rng.choice(("join_request", "access_token", "room", "reconnect", "protocol", "x"))
     value = rng.choice(("", "%00", "%zz", "1" * 30_000, base64.urlsafe_b64encode(garbage.noise(rng)).decode()))
-    headers = rng.choice(
-        ("", "Authorization: Basic x\r\n", "Authorization: Bearer \r\n", "X: " + "y" * 90_000 + "\r\n")
-    )
+    headers = rng.choice(("", "Authorization: Basic x\r\n", "Authorization: Bearer \r\n", f"X: {'y' * 90_000}\r\n"))
     return f"{verb} {rng.choice(PATHS)}?{key}={value} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode()
 
 
-def torn(rng: random.Random, target) -> bytes:
-    return garbage.truncated(rng, call(rng, target))
-
-
-def call(rng: random.Random, target) -> bytes:
+def call(rng: random.Random, target, *, length: str = "") -> bytes:
     body = rng.choice((garbage.noise(rng), garbage.text(rng).encode(), b'{"room":"admin","names":7}', b""))
-    kind = rng.choice(
-        ("application/json", "application/protobuf", "text/plain", "application/json; charset=klingon", "")
-    )
-    length = rng.choice((str(len(body)),) * 6 + ("-1", "99999999999", "x"))
+    kind = rng.choice(("application/json", "application/protobuf", "text/plain", "application/json; charset=x", ""))
     bearer = rng.choice((target.admin_token(), "nonsense", ""))
     head = f"POST {rng.choice(METHODS)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"
-    return f"{head}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n".encode() + body
+    return f"{head}Content-Type: {kind}\r\nContent-Length: {length or len(body)}\r\n\r\n".encode() + body
 
 
-def upgrade(rng: random.Random, target) -> bytes:
+def upgrade(rng: random.Random) -> bytes:
     key = rng.choice(("dGhlIHNhbXBsZSBub25jZQ==", "short", ""))
     version = rng.choice(("13", "8", "x"))
     head = f"GET {rng.choice(PATHS)} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     return f"{head}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: {version}\r\n\r\n".encode() + garbage.noise(rng)
 
 
-async def ask(target, request: bytes) -> int:
-    """Send raw bytes, half-close and return the status, 0 when the server hung up without one."""
+async def ask(target, request: bytes, *, answered: bool) -> int:
+    """Send raw bytes and return the status; 0 when none is due or the server hung up without one."""
     reader, writer = await asyncio.open_connection(*target.address)
-    try:
-        with contextlib.suppress(ConnectionError):
-            writer.write(request)
-            await writer.drain()
-            writer.write_eof()
-            line = await asyncio.wait_for(reader.readline(), 20)
-            found = re.match(rb"HTTP/1\.[01] (\d{3})", line)
-            return int(found.group(1)) if found else 0
-    finally:
-        writer.close()
-    return 0
+    line = b""
+    # A server that has had enough of a request may reset the connection while it is being written.
+    with contextlib.suppress(ConnectionError):
+        writer.write(request)
+        await writer.drain()
+        if answered:
+            async with asyncio.timeout(PATIENCE):
+                line = await reader.readline()
+    writer.close()
+    found = re.match(rb"HTTP/1\.[01] (\d{3})", line)
+    return int(found.group(1)) if found else 0
 
 
 async def test_garbage_over_http_is_answered_with_an_error_of_the_sender(target, witnesses, rng):
-    for request in requests(rng, target, REQUESTS):
-        status = await ask(target, request)
-        assert status < 500 or status in {501, 503}, request[:500]
+    statuses = set()
+    for request, complete in requests(rng, target, REQUESTS):
+        status = await ask(target, request, answered=complete)
+        # 501 is the answer of what Greenroom does not implement yet.
+        assert status < 500 or status == 501, request[:500]
+        statuses.add(status)
+    assert {200, 400, 401, 404} <= statuses
 
 
 # ---- UDP -------------------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ async def test_garbage_datagrams_are_dropped(target, witnesses, rng, first_offer
             attacker.connect(engine)
             if address == "known":
                 attacker.send(stun.binding_request(f"{ufrag}:{ours}", password))
-                reply = await asyncio.wait_for(loop.sock_recv(attacker, 2_000), 10)
+                reply = await asyncio.wait_for(loop.sock_recv(attacker, 2_000), PATIENCE)
                 assert stun.is_success(reply)
             for datagram in datagrams(rng, ufrag, password, DATAGRAMS // 2):
                 with contextlib.suppress(ConnectionError):

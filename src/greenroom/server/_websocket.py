@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode
@@ -38,6 +39,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         except (ValueError, AssertionError, LookupError, ProtocolError) as error:
             _log.info("websocket refused", extra={"why": type(error).__name__})
             self._end()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Pass on what the application answers; a complete refusal is an answer too, not a forgotten one."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
 
     def handle_parser_exception(self) -> None:
         """Close after bytes that are not WebSocket, or not even the request for one."""
