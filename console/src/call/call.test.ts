@@ -9,6 +9,7 @@ import {
   isInCall,
   noCall,
   type PersonReport,
+  settling,
   silentAgentGrace,
 } from "./call.ts";
 import { endOf, endOfJoin } from "./endings.ts";
@@ -99,18 +100,34 @@ describe("the agent", () => {
 });
 
 describe("a message can be sent", () => {
+  /** An agent that came at 1003, and its states since. */
+  function withAgent(...changes: [PersonReport["state"], number][]): Call {
+    return changes.reduce((call, [state, at]) => advance(call, agent(state), at), after(...joined));
+  }
+
   it("not before an agent is there and its session runs", () => {
-    expect(hearableFrom(after(...joined))).toBeNull();
-    expect(hearableFrom(after(...joined, agent("initializing")))).toBeNull();
-    expect(hearableFrom(after(...joined, agent("initializing"), agent("listening")))).toBe(1003);
+    expect(hearableFrom(after(...joined), 1002)).toBeNull();
+    expect(hearableFrom(withAgent(["initializing", 1003]), 1002)).toBeNull();
+  });
+
+  it("at once while the agent can hear, even into its words", () => {
+    const call = withAgent(["initializing", 1003], ["listening", 1500], ["speaking", 1600]);
+    expect(hearableFrom(call, 1700)).toBe(1500);
+  });
+
+  it("only after the greeting when it was typed before the agent could hear", () => {
+    const greeting = withAgent(["initializing", 1003], ["listening", 1500], ["thinking", 1510], ["speaking", 1600]);
+    expect(hearableFrom(greeting, 1400)).toBeNull();
+    expect(hearableFrom(advance(greeting, agent("listening"), 4000), 1400)).toBe(4000 + settling);
+    expect(hearableFrom(withAgent(["listening", 1500]), 1400)).toBe(1500 + settling);
   });
 
   it("after a moment to an agent that says no state", () => {
-    expect(hearableFrom(after(...joined, agent(null)))).toBe(1003 + silentAgentGrace);
+    expect(hearableFrom(withAgent([null, 1003]), 1002)).toBe(1003 + silentAgentGrace);
   });
 
   it("not while the connection is interrupted", () => {
-    expect(hearableFrom(after(...joined, agent("listening"), { type: "interrupted" }))).toBeNull();
+    expect(hearableFrom(advance(withAgent(["listening", 1003]), { type: "interrupted" }, 2000), 1900)).toBeNull();
   });
 });
 

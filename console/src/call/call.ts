@@ -159,16 +159,27 @@ export function isInCall(call: Call): boolean {
 
 /** An agent that does not say its state is taken to listen after this long. */
 export const silentAgentGrace = 3000;
+/** An agent that has been quiet for this long has said its greeting, or has none. */
+export const settling = 700;
 
 /**
- * When a typed message can be sent: a time, now or in the past when it can be, or `null` while nobody could hear it.
- * An agent takes text only once its session runs; before that a message would be lost.
+ * When a message typed at `typedAt` can be sent: a time, now or in the past when it can be, or `null` while nobody
+ * could hear it. An agent takes text only once its session runs; before that a message would be lost. One that was
+ * typed before the agent could hear waits for the end of the greeting too, which it would cut off.
  */
-export function hearableFrom(call: Call): number | null {
+export function hearableFrom(call: Call, typedAt: number): number | null {
   if (call.connection.at !== "live") return null;
   const agent = agentOf(call);
-  if (agent === null || agent.state === "initializing") return null;
-  return agent.state === null ? agent.joinedAt + silentAgentGrace : agent.joinedAt;
+  if (agent === null) return null;
+  const ready = agent.history.find(({ state }) => state !== null && state !== "initializing");
+  if (ready === undefined) return agent.state === null ? agent.joinedAt + silentAgentGrace : null;
+  if (typedAt >= ready.at) return ready.at;
+  const { history } = agent;
+  const quiet = history.find(
+    ({ state, at }, index) =>
+      (state === "listening" || state === "idle") && (history[index + 1]?.at ?? Infinity) - at >= settling,
+  );
+  return quiet === undefined ? null : quiet.at + settling;
 }
 
 /** How long the call has lasted or did last, in milliseconds; `null` before it is connected. */

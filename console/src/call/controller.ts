@@ -94,9 +94,10 @@ export class CallController {
   async #sendWaiting(): Promise<void> {
     clearTimeout(this.#timer);
     const message = this.#call.transcript.entries.find(isWaiting);
-    const from = hearableFrom(this.#call);
     const link = this.#attempt?.link;
-    if (this.#sending || message === undefined || from === null || !link) return;
+    if (this.#sending || message === undefined || !link) return;
+    const from = hearableFrom(this.#call, message.at);
+    if (from === null) return;
     const wait = from - Date.now();
     if (wait > 0) {
       this.#timer = setTimeout(() => void this.#sendWaiting(), wait);

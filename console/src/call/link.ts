@@ -38,7 +38,9 @@ export class Link {
     try {
       await this.#room.connect(ticket.url, ticket.token);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      // The client puts this before the server's own words.
+      const said = error instanceof Error ? error.message : String(error);
+      const message = said.replace(/^could not establish signal connection: /, "");
       this.#report({ type: "ended", end: endOfJoin(failureOf(error, message), message, ticket.url) });
       return;
     }

@@ -1,5 +1,5 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
-import { type Call, hearableFrom, isInCall } from "../call/call.ts";
+import { type Call, isInCall } from "../call/call.ts";
 import { Button } from "../ui/Button.tsx";
 import styles from "./Composer.module.css";
 
@@ -58,6 +58,7 @@ export function Composer({ call, onSend }: { call: Call; onSend: (text: string) 
 }
 
 function hintOf(call: Call, open: boolean): string {
-  if (open && hearableFrom(call) === null) return "Sent as soon as the agent can hear it";
+  const waits = call.transcript.entries.some((entry) => entry.kind === "utterance" && entry.phase === "waiting");
+  if (open && waits) return "Sent as soon as the agent can hear it";
   return "Enter sends, Shift+Enter starts a new line";
 }

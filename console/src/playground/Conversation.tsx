@@ -55,6 +55,13 @@ export function Conversation({ call, controller, agents, sideOpen, onToggleSide 
   );
 }
 
+function calleeWord(call: Call): string {
+  if (!isInCall(call)) return "call over";
+  const agent = agentOf(call);
+  if (agent !== null) return agent.state ?? "here";
+  return call.departed === null ? "not here yet" : "left";
+}
+
 function toggleWord(sideOpen: boolean, inCall: boolean): string {
   if (sideOpen) return "Conversation";
   return inCall ? "Details" : "New call";
@@ -64,13 +71,12 @@ function Callee({ call }: { call: Call }) {
   const agent = agentOf(call);
   const name = agent?.name ?? call.departed?.name ?? call.request?.agentName ?? "Any agent";
   const inCall = isInCall(call);
-  const word = agent === null || !inCall ? "not here" : (agent.state ?? "here");
   return (
     <div className={styles["callee"]}>
       <h2>{name}</h2>
       <p className={styles["state"]}>
         <StateMark state={agent === null || !inCall ? "absent" : (agent.state ?? "unknown")} />
-        {word}
+        {calleeWord(call)}
       </p>
     </div>
   );
