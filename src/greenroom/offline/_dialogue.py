@@ -156,13 +156,24 @@ def _hear(
 ) -> Dialogue:
     pending = dialogue.pending
     need = pending.need if pending else None
+    unfinished = pending or dialogue.failed
     if DISCLOSURE.match(text) is not None:
         return replace(dialogue, turn=Chat(DISCLOSURE, need))
-    if (pending or dialogue.failed) and CANCEL.match(text) is not None:
+    if unfinished and CANCEL.match(text) is not None:
         return replace(dialogue, pending=None, turn=Chat(CANCEL))
+    # What is nothing but a value answers the question, even where a rule would match it.
+    if unfinished and (bare := _bare_answers(unfinished.bound, need, text)):
+        return _proceed(dialogue, unfinished.bound, {**unfinished.slots, **bare})
     for rule in rules:
         if (slots := rule.match(text)) is not None:
             return _begin(dialogue, text, bind(rule, tools), slots)
+    return _without_rule(dialogue, text, small_talk=small_talk)
+
+
+def _without_rule(dialogue: Dialogue, text: str, *, small_talk: bool) -> Dialogue:
+    """Take the turn as an answer, a correction or small talk."""
+    pending = dialogue.pending
+    need = pending.need if pending else None
     # Any words answer an open question for text, so those that are nothing but small talk are taken out before.
     if need and need.kind.free and small_talk and (chat := _small_talk(text, whole=True)):
         return replace(dialogue, turn=Chat(chat, need))
@@ -215,15 +226,19 @@ def _evident(bound: BoundRule, text: str, *, exclude: str = "") -> tuple[dict[st
     return values, text
 
 
-def _answers(pending: Ask, text: str) -> dict[str, Value]:
-    """Read the answer to the open question, and values of other slots that came along.
+def _bare_answers(bound: BoundRule, need: Need | None, text: str) -> dict[str, Value]:
+    """Read a turn that holds values and nothing else, such as "Monday" or "make it four, at noon"."""
+    values, rest = _evident(bound, text, exclude=need.slot if need else "")
+    if need and not need.kind.free and (answer := need.kind.answer(rest)):
+        values[need.slot] = answer[0]
+        rest = f"{rest[: answer[1][0]]} {rest[answer[1][1] :]}"
+    return values if all(_FILLER.fullmatch(word) for word in rest.split()) else {}
 
-    A turn of nothing but other values corrects them; beside an answer they only fill what is missing.
-    """
+
+def _answers(pending: Ask, text: str) -> dict[str, Value]:
+    """Read the answer to the open question, and values of other slots that are still missing."""
     need = pending.need
     values, rest = _evident(pending.bound, text, exclude=need.slot)
-    if values and all(_FILLER.fullmatch(word) for word in rest.split()):
-        return values
     values = {name: value for name, value in values.items() if name not in pending.slots}
     answer = need.kind.answer(rest if values or need.kind.name == "name" else text)
     return {**values, need.slot: answer[0]} if answer else values

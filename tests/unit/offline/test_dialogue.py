@@ -69,6 +69,13 @@ def test_a_correction_replaces_a_value_before_the_question_is_answered(talk: Tal
     assert talk.say("Ada") == "Booked: 2 at 20:00 for Ada"
 
 
+def test_an_answer_that_is_nothing_but_the_value_comes_before_the_rules(talk: Talk) -> None:
+    talk.script = replace(talk.script, rules=(TABLE, Rule("{count:int}", "You can count.")))
+    talk.say("book a table at 7pm")
+    assert talk.say("make it two") == "Under which name?"
+    assert talk.say("two") == "You can count. Under which name?"
+
+
 def test_an_answer_that_fits_nothing_repeats_the_question(talk: Talk) -> None:
     talk.say("book a table at 7pm")
     assert talk.say("purple") == "I am sorry, I did not catch that. For how many?"

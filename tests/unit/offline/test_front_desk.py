@@ -64,7 +64,7 @@ async def test_it_looks_up_what_is_free_and_books_it(talk: AgentSession[None]) -
     looked = await talk.run(user_input="Is anything free on Friday?")
     assert calls(looked) == [("check_availability", '{"day": "Friday"}')]
     assert words(looked) == (
-        "On Friday 3 May these times are free: 09:00, 10:00, 14:00, 15:00, 16:00. Which time shall I book?"
+        "On Friday 3 May these times are free: 09:00, 10:00, 14:00, 15:00, 16:00. What would suit you?"
     )
     assert words(await talk.run(user_input="3 pm please")) == "What name shall I put?"
     booked = await talk.run(user_input="Ada Lovelace")
@@ -75,7 +75,7 @@ async def test_it_looks_up_what_is_free_and_books_it(talk: AgentSession[None]) -
 async def test_a_time_that_is_taken_can_be_changed(talk: AgentSession[None]) -> None:
     await talk.run(user_input="I'd like an appointment tomorrow at 3 pm for Ada")
     taken = await talk.run(user_input="can I get an appointment for Grace, tomorrow at 3 pm?")
-    assert words(taken) == "15:00 on Thursday 2 May is not free. Which other time would suit you?"
+    assert words(taken) == "15:00 on Thursday 2 May is not free. When would suit you?"
     assert words(await talk.run(user_input="4 pm then")).startswith(
         "Done. Grace is booked for Thursday 2 May at 16:00."
     )
@@ -95,10 +95,17 @@ async def test_it_asks_for_all_that_is_missing(talk: AgentSession[None]) -> None
     ]
 
 
+async def test_a_bare_day_is_looked_up_and_a_day_with_a_time_is_booked(talk: AgentSession[None]) -> None:
+    await talk.run(user_input="what is free tomorrow?")
+    assert calls(await talk.run(user_input="and on Monday?")) == [("check_availability", '{"day": "Monday"}')]
+    assert words(await talk.run(user_input="Tuesday at ten")) == "What name shall I put?"
+    assert words(await talk.run(user_input="Ada")) == "Done. Ada is booked for Tuesday 7 May at 10:00. See you then!"
+
+
 @pytest.mark.parametrize(
     ("said", "answer"),
     [
-        ("What's free on Saturday?", "There is nothing free on Saturday 4 May. Which time shall I book?"),
+        ("What's free on Saturday?", "There is nothing free on Saturday 4 May. What would suit you?"),
         (
             "cancel my appointment",
             "I am sorry, I can only book new appointments. Please ask the practice to change one.",

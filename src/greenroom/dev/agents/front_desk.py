@@ -133,9 +133,10 @@ RULES = [
             "(free|available) [times|slots|appointments] [on] {day}",
             "{day} (free|available)",
             "(what|how) about {day}",
+            "^[and|or] [on] {day}$",
             "availability",
         ],
-        "{result} Which time shall I book?",
+        "{result} What would suit you?",
         tool="check_availability",
         slots={"day": offline.Slot(ask="For which day shall I look?")},
         help="what is free on Friday?",
@@ -145,7 +146,7 @@ RULES = [
             "(book|make|schedule|reserve|take) [it|that|one|me|an appointment] [at|on] [{time}|{day}] [for {name}]",
             "appointment [for {name}]",
             "see (a|the) doctor",
-            "^[yes] [at|the|make it] {time} [is fine|would be fine|works|sounds good] [for {name}]$",
+            "^[yes] [on] [{day}] [at|the|make it] {time} [is fine|would be fine|works|sounds good] [for {name}]$",
         ],
         "Done. {result} See you then!",
         tool="book_appointment",
@@ -154,7 +155,7 @@ RULES = [
             "time": offline.Slot(ask="At what time?", recall=True),
             "name": offline.Slot(ask="What name shall I put?", recall=True),
         },
-        on_error="{error} Which other time would suit you?",
+        on_error="{error} When would suit you?",
         help="book an appointment tomorrow at 3 pm",
     ),
 ]
@@ -173,14 +174,19 @@ def language_model() -> llm.LLM[Any]:
     return offline.LLM(RULES, greeting=GREETING, seed=7)
 
 
-# The worker's health page is for this machine only.
-server = AgentServer(host="127.0.0.1")
+# In text, jobs have no use for the local speech models, which would take 250 MB.
+os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+# One process waits for the next call, so that its caller is greeted at once. The health page stays on this machine.
+server = AgentServer(num_idle_processes=1, host="127.0.0.1")
 
 
 @server.rtc_session(agent_name="front-desk")
 async def front_desk(ctx: JobContext) -> None:
     """Serve one call."""
-    # Text only: no model for voice activity or the end of a turn is loaded or asked for.
+    # A greeting said before anybody is there to hear it would be lost.
+    await ctx.connect()
+    await ctx.wait_for_participant()
+    # In text nothing has to guess when somebody speaks or has finished.
     session: AgentSession[None] = AgentSession(llm=language_model(), vad=None, turn_handling={"turn_detection": None})
     await session.start(
         FrontDesk(Diary(datetime.now().astimezone().date())),
