@@ -31,10 +31,11 @@ _LOG_LINE: Final = re.compile(
 _JSON_NOISE: Final = frozenset({"level", "name", "message", "timestamp", "pid", "asctime"})
 _FRAME: Final = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _RAISED: Final = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
-_PLUGIN: Final = re.compile(
-    r"No module named 'livekit\.plugins\.(\w+)'|cannot import name '(\w+)' from 'livekit\.plugins'"
-)
+_MISSING: Final = re.compile(r"No module named 'livekit\.plugins\b|cannot import name '\w+' from 'livekit\.plugins'")
+_PLUGIN: Final = re.compile(r"\blivekit\.plugins(?:\.| import )(\w+)")
 REGISTERED: Final = "registered worker"
+# In development mode no process is kept warm, so this warning comes with every call.
+_NO_WARM_PROCESS: Final = "no warmed process available for job, waiting for one to be created"
 LIVEKIT_LOGGER: Final = "livekit.agents"
 
 
@@ -46,6 +47,13 @@ class Line:
     level: int = logging.INFO
     logger: str = ""
     fields: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_routine(self) -> bool:
+        """Whether it is livekit-agents telling of its ordinary doings."""
+        if self.logger.partition(".")[0] != "livekit":
+            return False
+        return self.level <= logging.INFO or self.message == _NO_WARM_PROCESS
 
     @property
     def registered_as(self) -> str | None:
@@ -78,13 +86,17 @@ def explain_exit(code: int, tail: Iterable[str], files: Collection[Path]) -> str
     :param files: the agent's own files: the innermost frame among them is named.
     """
     status = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    error, where = "", ""
+    error, where, statement = "", "", ""
+    in_file = False
     for line in map(_plain, tail):
         frame = _FRAME.match(line)
         raised = _RAISED.match(line)
         if frame:
-            if Path(frame["file"]) in files:
+            in_file = Path(frame["file"]) in files
+            if in_file:
                 where = shown(Path(frame["file"]), int(frame["line"]))
+        elif in_file:
+            statement, in_file = line, False
         elif line.startswith("Traceback (most recent call last)"):
             error, where = "", ""
         elif raised and _is_exception(raised["kind"]):
@@ -93,7 +105,7 @@ def explain_exit(code: int, tail: Iterable[str], files: Collection[Path]) -> str
     if not error:
         return f"stopped with {status}" if code >= 0 else status
     place = f"{where}: " if where else ""
-    return f"{place}{error} ({status}){_install_hint(error)}"
+    return f"{place}{error} ({status}){_install_hint(error, statement)}"
 
 
 def _is_exception(name: str) -> bool:
@@ -101,11 +113,10 @@ def _is_exception(name: str) -> bool:
     return last.endswith(("Error", "Exception", "Exit", "Interrupt", "Timeout")) and last[0].isupper()
 
 
-def _install_hint(error: str) -> str:
-    plugin = _PLUGIN.search(error)
-    if plugin is None:
-        return ""
-    return f". Run: pip install livekit-plugins-{(plugin[1] or plugin[2]).replace('_', '-')}"
+def _install_hint(error: str, statement: str) -> str:
+    # The name stands in the error, or, when not a single plugin is installed, only in the import itself.
+    plugin = _PLUGIN.search(error) or _PLUGIN.search(statement) if _MISSING.search(error) else None
+    return "" if plugin is None else f". Run: pip install livekit-plugins-{plugin[1].replace('_', '-')}"
 
 
 def _plain(text: str) -> str:

@@ -143,7 +143,13 @@ class SupervisedAgent:
             self._core.agent_name = name
 
     async def _spawn(self, number: int) -> None:
-        run = self._runs[number]
+        try:
+            await self._start_process(number, self._runs[number])
+        except OSError as error:
+            self._forget(number)
+            self._apply(self._core.exited(number, f"cannot be started: {error.strerror}", time.monotonic()))
+
+    async def _start_process(self, number: int, run: _Run) -> None:
         settings = self._settings
         address = await run.channel.open()
         async with contextlib.AsyncExitStack() as slot:
@@ -182,20 +188,18 @@ class SupervisedAgent:
                 self._say(logging.INFO, "calls continue in the new version", {"calls": len(jobs)})
 
     def _on_line(self, number: int, raw: bytes) -> None:
-        run = self._runs[number]
+        run = self._runs.get(number)
+        if run is None:
+            return
         line = parse_line(raw)
         name = line.registered_as
         if name is not None:
             self._registered(number, run, name)
-        elif run.registered or run.held is None:
-            self._print(line)
-        elif not line.logger:
+        elif run.held is not None and not line.logger:
             # Prints and tracebacks: if the worker dies now, one line says why, and these would bury it.
             run.held.append(line)
-        elif line.level >= logging.WARNING or line.logger.partition(".")[0] != "livekit":
-            self._print(line)
         else:
-            self._print(Line(line.message, logging.DEBUG, line.logger, line.fields))
+            self._print(line)
 
     def _registered(self, number: int, run: _Run, name: str) -> None:
         first = not run.registered
@@ -226,10 +230,12 @@ class SupervisedAgent:
         run.channel.close()
 
     def _print(self, line: Line) -> None:
+        # What livekit-agents says of its processes is detail here: the server's log has the jobs.
+        level = logging.DEBUG if line.is_routine else line.level
         if line.logger in {"", LIVEKIT_LOGGER}:
-            self._say(line.level, line.message, line.fields)
+            self._say(level, line.message, line.fields)
         else:
-            self._say(line.level, line.message, {"logger": line.logger, **line.fields})
+            self._say(level, line.message, {"logger": line.logger, **line.fields})
 
     def _say(self, level: int, message: str, fields: Any) -> None:
         _log.log(level, "%s", message, extra={"source": self.file.name, "fields": fields})

@@ -1,0 +1,178 @@
+"""Which files are agents, what they are called, and what they are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from greenroom.dev._discover import MAX_AGENTS, AgentFile, Discovery
+from greenroom.dev._source import Launch
+from greenroom.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+SERVER = "from livekit.agents import AgentServer\nserver = AgentServer()\n"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(path: str, text: str = SERVER) -> Path:
+    file = Path(path).absolute()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def found(path: str = ".") -> dict[str, AgentFile]:
+    return {agent.name: agent for agent in Discovery(Path(path)).survey().agents.values()}
+
+
+@pytest.mark.parametrize(
+    ("text", "launch"),
+    [
+        (SERVER, Launch.MODULE),
+        ("import livekit.agents as lk\nserver: object = lk.AgentServer(port=1)\n", Launch.MODULE),
+        ("from livekit import agents\nif True:\n    app = agents.AgentServer()\n", Launch.MODULE),
+        (
+            "from livekit.agents import AgentServer, WorkerOptions\n"
+            "app = AgentServer.from_server_options(WorkerOptions(entrypoint_fnc=None))\n",
+            Launch.MODULE,
+        ),
+        (
+            "from livekit.agents import WorkerOptions, cli\n"
+            "if __name__ == '__main__':\n    cli.run_app(WorkerOptions(entrypoint_fnc=None))\n",
+            Launch.SCRIPT,
+        ),
+        (
+            "from livekit.agents import AgentServer, cli\n"
+            "def main():\n    server = AgentServer()\n    cli.run_app(server)\n",
+            Launch.SCRIPT,
+        ),
+        (
+            "import livekit.agents\nfrom made import make\nserver = make()\n"
+            "@server.rtc_session()\nasync def entry(ctx): ...\n",
+            Launch.MODULE,
+        ),
+    ],
+)
+def test_a_program_that_runs_with_livekit_agents_is_an_agent(text: str, launch: Launch) -> None:
+    write("desk.py", text)
+    assert found()["desk"].launch is launch
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print('AgentServer of livekit')\n",
+        "from livekit import api\nAgentServer = object\nserver = AgentServer()\n",
+        "from livekit.agents import Agent\n\nclass Desk(Agent):\n    '''AgentServer'''\n",
+    ],
+)
+def test_other_programs_are_not(text: str) -> None:
+    write("desk.py", text)
+    assert found() == {}
+
+
+def test_virtual_environments_hidden_directories_and_packages_are_not_searched() -> None:
+    for place in (".hidden", "node_modules/x", "lib/site-packages", "__pycache__", "env"):
+        write(f"{place}/desk.py")
+    write("env/pyvenv.cfg", "")
+    write("here/desk.py")
+    assert [agent.path for agent in found().values()] == [Path("here/desk.py").absolute()]
+
+
+def test_a_file_that_is_named_is_taken_at_its_word() -> None:
+    write("made.py", "from factory import server\n")
+    assert found("made.py")["made"].launch is Launch.MODULE
+
+
+def test_a_server_borrowed_from_another_file_runs_once() -> None:
+    write("desk/server.py", SERVER)
+    write("desk/__init__.py", "")
+    write("main.py", "from livekit.agents import cli\nfrom desk.server import server\ncli.run_app(server)\n")
+    assert list(found()) == ["main"]
+
+
+def test_agents_with_one_file_name_are_told_apart_by_their_place() -> None:
+    write("one/agent.py")
+    write("two/agent.py")
+    write("desk.py")
+    assert sorted(found()) == ["desk", "one/agent", "two/agent"]
+
+
+def test_an_agent_is_made_of_the_local_files_it_imports() -> None:
+    write("desk.py", SERVER + "import helper\nfrom pack import part\nimport pack.deep.leaf\nimport json\n")
+    expected = {
+        write("helper.py", "import second"),
+        write("second.py", "import helper"),
+        write("pack/__init__.py", ""),
+        write("pack/part.py", "from . import sibling\nfrom .deep import thing"),
+        write("pack/sibling.py", ""),
+        write("pack/deep/__init__.py", ""),
+        write("pack/deep/leaf.py", ""),
+    }
+    write("unrelated.py", "")
+    write("json_like.py", "")
+    assert found()["desk"].files == expected | {Path("desk.py").absolute()}
+
+
+def test_an_agent_inside_a_package_imports_from_above_it() -> None:
+    write("app/__init__.py", "")
+    write("app/agent.py", SERVER + "from app import prompts\n")
+    prompts = write("app/prompts.py", "")
+    assert prompts in found()["agent"].files
+
+
+@pytest.mark.parametrize("broken", ["desk.py", "helper.py"])
+def test_a_syntax_error_is_named_with_its_line(broken: str) -> None:
+    write("desk.py", SERVER + "import helper\n")
+    write("helper.py", "")
+    Path(broken).write_text("# livekit AgentServer\nvalue = = 1\n")
+    assert str(found()["desk"].problem) == f"{broken}:2: invalid syntax"
+
+
+def test_broken_files_that_are_no_agents_do_not_matter() -> None:
+    write("other.py", "value = = 1\n")
+    write("desk.py")
+    assert list(found()) == ["desk"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (SERVER + "@server.rtc_session(agent_name='front')\nasync def entry(ctx): ...\n", "front"),
+        (SERVER + "@server.rtc_session()\nasync def entry(ctx): ...\n", ""),
+        (SERVER + "@server.rtc_session(agent_name=NAME)\nasync def entry(ctx): ...\n", None),
+        (SERVER, None),
+    ],
+)
+def test_the_agent_name_is_read_where_it_is_literal(text: str, name: str | None) -> None:
+    write("desk.py", text)
+    assert found()["desk"].agent_name == name
+
+
+def test_looking_again_sees_what_changed() -> None:
+    write("desk.py")
+    discovery = Discovery(Path())
+    assert len(discovery.survey().agents) == 1
+    write("more/second.py")
+    Path("desk.py").unlink()
+    survey = discovery.survey()
+    assert [agent.name for agent in survey.agents.values()] == ["second"]
+    assert Path("more").absolute() in survey.directories
+
+
+def test_more_agents_than_a_machine_should_start_are_refused() -> None:
+    for number in range(MAX_AGENTS + 1):
+        write(f"agent{number}.py")
+    with pytest.raises(ConfigError, match="Name one of the files, or a smaller directory"):
+        Discovery(Path()).require_agents()
+
+
+def test_a_path_without_agents_says_what_an_agent_is() -> None:
+    with pytest.raises(ConfigError, match=r"No LiveKit agent found under '\.'.* defines an AgentServer"):
+        Discovery(Path()).require_agents()
