@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench import connect, dev, dispatch, engine, server, streams, workers
-from bench._figures import Figure, Options, as_json, command, machine, table
+from bench._figures import Figure, Options, as_json, circumstances, machine, table
 
 BENCHES = {
     "server": server.run,
@@ -59,10 +59,7 @@ def main() -> int:
             arguments.json.write_text(text)
     if str(arguments.json) != "-":
         print(table(results))
-        print(
-            f"\n{where['cpu']}, {where['cpus']} CPUs, {where['memory_gib']} GiB, {where['system']}, "
-            f"Python {where['python']}, load {where['load_before']} before: {command()}"
-        )
+        print(circumstances(where))
     missed = any(figure.kept is False for found in results.values() for figure in found)
     return 1 if missed and arguments.strict else 0
 

@@ -95,6 +95,17 @@ def command() -> str:
     return " ".join(["python -m bench", *sys.argv[1:]])
 
 
+def circumstances(where: dict[str, Any]) -> str:
+    """Say on what machine, how busy, and by which command the figures came about."""
+    text = (
+        f"\n{where['cpu']}, {where['cpus']} CPUs, {where['memory_gib']} GiB, {where['system']}, "
+        f"Python {where['python']}: {command()}"
+    )
+    if where["load_before"] > where["cpus"] / 2:
+        text += f"\nThe machine was busy (load {where['load_before']} before the start): durations are upper bounds."
+    return text
+
+
 def as_json(results: dict[str, list[Figure]], where: dict[str, Any]) -> dict[str, Any]:
     """Return everything a later comparison needs."""
     benches = {name: [asdict(figure) | {"kept": figure.kept} for figure in found] for name, found in results.items()}

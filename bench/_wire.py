@@ -15,8 +15,8 @@ from livekit.protocol import agent, models, rtc
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedOK
 
+from bench._process import KEY, SECRET
 from greenroom._media._fake_sdp import client_offer
-from greenroom.config import DEV_KEY, DEV_SECRET
 
 
 def new_room() -> str:
@@ -26,12 +26,12 @@ def new_room() -> str:
 def token(room: str, identity: str) -> str:
     """Return a participant's token."""
     grants = api.VideoGrants(room_join=True, room=room)
-    return api.AccessToken(DEV_KEY, DEV_SECRET).with_identity(identity).with_grants(grants).to_jwt()
+    return api.AccessToken(KEY, SECRET).with_identity(identity).with_grants(grants).to_jwt()
 
 
 def agent_token() -> str:
     """Return a worker's token: no identity, no room."""
-    return api.AccessToken(DEV_KEY, DEV_SECRET).with_grants(api.VideoGrants(agent=True)).to_jwt()
+    return api.AccessToken(KEY, SECRET).with_grants(api.VideoGrants(agent=True)).to_jwt()
 
 
 def join_query() -> str:

@@ -8,7 +8,7 @@ import time
 from livekit import rtc
 
 from bench._figures import Figure, Options
-from bench._process import PATIENCE, greenroom, key_option
+from bench._process import PATIENCE, greenroom, key_option, own_cpu_seconds
 from bench._wire import new_room, token
 
 TOPIC = "bench"
@@ -24,15 +24,23 @@ async def run(options: Options) -> list[Figure]:
         sender, receiver = rtc.Room(), rtc.Room()
         await receiver.connect(running.signal_url, token(name, "receiver"))
         await sender.connect(running.signal_url, token(name, "sender"))
+        before = running.cpu_seconds(), own_cpu_seconds()
         try:
             speeds = [await _bytes(sender, receiver, megabytes), await _text(sender, receiver, megabytes)]
+            work = [running.cpu_seconds() - before[0], own_cpu_seconds() - before[1]]
         finally:
             await sender.disconnect()
             await receiver.disconnect()
     note = f"{megabytes} MB, SDK to SDK, every byte checked"
     return [
-        Figure(f"reliable {kind} stream", speed, "MB/s", note=note)
-        for kind, speed in zip(("byte", "text"), speeds, strict=True)
+        *(
+            Figure(f"reliable {kind} stream", speed, "MB/s", note=note)
+            for kind, speed in zip(("byte", "text"), speeds, strict=True)
+        ),
+        *(
+            Figure(f"reliable streams, {who}", seconds / (2 * megabytes) * 1000, "ms/MB", note="processor time")
+            for who, seconds in zip(("server", "both clients"), work, strict=True)
+        ),
     ]
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from livekit.protocol import models
 
 from bench._figures import Figure, Options, spread
-from bench._process import PATIENCE, Running, greenroom, key_option
+from bench._process import KEY, PATIENCE, SECRET, Running, greenroom, key_option
 from bench._wire import joined, new_room, until_message
-from greenroom.config import DEV_KEY, DEV_SECRET
 
 PROGRAM = Path(__file__).with_name("_idle_agent.py")
 
@@ -60,8 +59,8 @@ async def _worker(running: Running) -> AsyncIterator[_Reports]:
     host, port = transport.get_extra_info("sockname")
     environment = {
         "LIVEKIT_URL": running.signal_url,
-        "LIVEKIT_API_KEY": DEV_KEY,
-        "LIVEKIT_API_SECRET": DEV_SECRET,
+        "LIVEKIT_API_KEY": KEY,
+        "LIVEKIT_API_SECRET": SECRET,
         "BENCH_REPORT": f"{host}:{port}",
     }
     process = await asyncio.create_subprocess_exec(
