@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from livekit.protocol import models, rtc
+
 from greenroom.config import ApiKey, Limits, RoomDefaults
 from greenroom.grants import Claims, Grant, VideoGrant
 from greenroom.server.data import Outbound
 from greenroom.server.room import Joining, Participant, Room
 from greenroom.server.room._effects import Drop, Effect, Happened, Signal
 from greenroom.server.room._room import ServerFacts
-from livekit.protocol import models, rtc
 
 KEY = ApiKey(key="devkey", secret="secret")
 START = 1_700_000_000.0
@@ -93,7 +94,7 @@ class Stage:
         while self.now < until:
             self.now = min(self.now + 1.0, until)
             if self.room.flush_at is not None and self.room.flush_at <= self.now:
-                self.do(self.room.flush())
+                self.do(self.room.flush(self.now))
             self.do(self.room.tick(self.now))
 
     def kinds(self, participant: Participant) -> list[str | None]:

@@ -51,6 +51,18 @@ class TestMetadata:
         assert (response.request_response.request_id, response.request_response.reason) == (9, Reason.OK)
         assert stage.updates(bob)[-1].name == "A"
 
+    def test_an_answer_is_repeated_for_a_client_that_was_not_ready_for_it(self, stage):
+        alice = stage.join("alice", can_update_own_metadata=True)
+        stage.ask(alice, update_metadata=rtc.UpdateParticipantMetadata(name="A", request_id=3))
+        bob = stage.join("bob", can_update_own_metadata=True)
+        stage.ask(bob, update_metadata=rtc.UpdateParticipantMetadata(name="B", request_id=1))
+        stage.do(stage.room.client_left(bob, 1, stage.now))
+        stage.pass_time(5)
+        answers = [m.request_response for m in stage.told[alice.sid] if m.HasField("request_response")]
+        assert [(answer.request_id, answer.reason) for answer in answers] == [(3, Reason.OK)] * 3
+        assert stage.kinds(bob).count("request_response") == 1
+        assert stage.room.flush_at is None
+
     def test_an_unchanged_wish_is_confirmed_too(self, stage):
         alice = stage.join("alice", can_update_own_metadata=True, name="A")
         (response,) = stage.ask(alice, update_metadata=rtc.UpdateParticipantMetadata(name="A", request_id=3))

@@ -68,7 +68,7 @@ class RoomManager:
         self._listeners: list[RoomListener] = []
         self._effects: deque[tuple[Room, Effect]] = deque()
         self._applying = False
-        self._flushes: dict[Room, asyncio.TimerHandle] = {}
+        self._flushes: dict[Room, tuple[float, asyncio.TimerHandle]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -246,7 +246,7 @@ class RoomManager:
         for room in self.list():
             self.apply(room, room.close(Reason.SERVER_SHUTDOWN, self.clock()))
         await _wait_closed(ports)
-        for handle in self._flushes.values():
+        for _, handle in self._flushes.values():
             handle.cancel()
         self._flushes.clear()
         for task in [*self._closing]:
@@ -258,9 +258,8 @@ class RoomManager:
     def apply(self, room: Room, effects: Iterable[Effect]) -> None:
         """Do what a room decided. What a listener causes meanwhile is done afterwards, in order."""
         self._effects.extend((room, effect) for effect in effects)
-        if room.flush_at is not None and room not in self._flushes:
-            delay = max(0.0, room.flush_at - self.clock())
-            self._flushes[room] = asyncio.get_running_loop().call_later(delay, self._flush, room)
+        if room.flush_at is not None:
+            self._schedule_flush(room, room.flush_at)
         if self._applying:
             return
         self._applying = True
@@ -270,10 +269,19 @@ class RoomManager:
         finally:
             self._applying = False
 
+    def _schedule_flush(self, room: Room, due: float) -> None:
+        scheduled = self._flushes.get(room)
+        if scheduled is not None:
+            if scheduled[0] <= due:
+                return
+            scheduled[1].cancel()
+        delay = max(0.0, due - self.clock())
+        self._flushes[room] = due, asyncio.get_running_loop().call_later(delay, self._flush, room)
+
     def _flush(self, room: Room) -> None:
-        del self._flushes[room]
-        if room.flush_at is not None:
-            self.apply(room, room.flush())
+        due, _ = self._flushes.pop(room)
+        # The loop's clock is not ours: what was scheduled is due, whatever ours says.
+        self.apply(room, room.flush(max(due, self.clock())))
 
     def _apply_one(self, room: Room, effect: Effect) -> None:
         if isinstance(effect, Outbound):

@@ -18,6 +18,7 @@ from greenroom.config import Limits, RoomDefaults
 from greenroom.ids import Prefix, new_id
 from greenroom.server.data import DataRouter
 from greenroom.server.room._announcements import Announcements
+from greenroom.server.room._answers import Answers
 from greenroom.server.room._effects import Drop, Effect, Happened, Signal, Tell
 from greenroom.server.room._errors import RoomFullError
 from greenroom.server.room._join import join_response
@@ -65,6 +66,7 @@ class Room:
         self._participants: dict[str, Participant] = {}
         self._last_left: float | None = None
         self._announcements = Announcements(self._participants)
+        self._answers = Answers()
         self._router = DataRouter(server.limits.data_packet)
         self._counts = self._count()
 
@@ -79,7 +81,7 @@ class Room:
     @property
     def flush_at(self) -> float | None:
         """When :meth:`flush` has something to do."""
-        return self._announcements.due
+        return min((due for due in (self._announcements.due, self._answers.due) if due is not None), default=None)
 
     @property
     def dropped_packets(self) -> Mapping[str, int]:
@@ -293,6 +295,10 @@ class Room:
             effects += self._refresh_token(participant, now)
         return effects
 
+    def answer(self, participant: Participant, response: rtc.RequestResponse, now: float) -> list[Effect]:
+        """Answer a request that the participant waits for."""
+        return self._answers.add(participant, response, now)
+
     def _refresh_token(self, participant: Participant, now: float) -> list[Effect]:
         participant.token_due = now + TOKEN_INTERVAL
         return [Signal([participant], rtc.SignalResponse(refresh_token=participant.fresh_token(now)))]
@@ -316,9 +322,11 @@ class Room:
 
     # Time
 
-    def flush(self) -> list[Effect]:
-        """Tell what was gathered; due at :attr:`flush_at`."""
-        return self._announcements.flush()
+    def flush(self, now: float) -> list[Effect]:
+        """Tell what was put off until now; due at :attr:`flush_at`."""
+        due = self._announcements.due
+        gathered = self._announcements.flush() if due is not None and due <= now else []
+        return gathered + self._answers.flush(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what time brings: timeouts, fresh tokens, counts, the end of an empty room. Call every second."""

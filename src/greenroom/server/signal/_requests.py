@@ -6,7 +6,6 @@ Pure: takes the time, returns effects.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final, TypeAlias
 
 from livekit.protocol import models, rtc
@@ -61,10 +60,13 @@ def _leave(participant: Participant, request: rtc.SignalRequest, now: float) -> 
 
 def _update_metadata(participant: Participant, request: rtc.SignalRequest, now: float) -> list[Effect]:
     update = request.update_metadata
-    answer = partial(_respond, participant, request_id=update.request_id)
+
+    def answer(reason: rtc.RequestResponse.Reason, message: str = "") -> list[Effect]:
+        response = rtc.RequestResponse(request_id=update.request_id, reason=reason, message=message)
+        return participant.room.answer(participant, response, now)
+
     if not participant.permission.can_update_metadata:
-        message = "does not have permission to update own metadata"
-        return answer(_Reason.NOT_ALLOWED, message)
+        return answer(_Reason.NOT_ALLOWED, "does not have permission to update own metadata")
     try:
         effects = participant.room.update_participant(
             participant, now, metadata=update.metadata, name=update.name, attributes=update.attributes
@@ -83,6 +85,9 @@ def _simulate(participant: Participant, request: rtc.SignalRequest, now: float) 
     if kind in {"node_failure", "migration"} and getattr(scenario, kind):
         # As if this server had died: the client hears nothing, tries to resume and has to start anew.
         return participant.room.remove(participant, reason, now, action=None)
+    if kind == "leave_request_full_reconnect" and scenario.leave_request_full_reconnect:
+        mismatch = models.DisconnectReason.STATE_MISMATCH
+        return participant.room.remove(participant, mismatch, now, action=rtc.LeaveRequest.RECONNECT)
     return []
 
 
