@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from greenroom.cli._options import ServerOptions
 
+_LIST: Final = "list[str] | None"
 _READERS: Final[dict[object, Callable[[str], object]]] = {
     "str | None": str,
     "int | None": int,
     "Path | None": Path,
-    "list[str] | None": str,
+    _LIST: str,
 }
 
 
@@ -25,18 +26,18 @@ def quick_server(arguments: Sequence[str]) -> ServerOptions | None:
     """Return the options of ``server …``; ``None`` when they are anything but plain."""
     if not arguments or arguments[0] != "server":
         return None
-    kinds = {f"--{field.name.replace('_', '-')}": field for field in fields(ServerOptions)}
-    options = ServerOptions()
+    known = {f"--{field.name.replace('_', '-')}": field for field in fields(ServerOptions)}
+    given: dict[str, Any] = {}
     rest = iter(arguments[1:])
     for argument in rest:
         name, equals, value = argument.partition("=")
-        field = kinds.get(name)
-        if field is None:
+        field = known.get(name)
+        if field is None or (field.name in given and field.type != _LIST):
             return None
         if field.type == "bool":
             if equals:
                 return None
-            setattr(options, field.name, True)
+            given[field.name] = True
             continue
         text = value if equals else next(rest, "")
         if not text or text.startswith("-"):
@@ -45,7 +46,5 @@ def quick_server(arguments: Sequence[str]) -> ServerOptions | None:
             read = _READERS[field.type](text)
         except ValueError:
             return None
-        if field.type == "list[str] | None":
-            read = [*(getattr(options, field.name) or ()), read]
-        setattr(options, field.name, read)
-    return options
+        given[field.name] = [*given.get(field.name, ()), read] if field.type == _LIST else read
+    return ServerOptions(**given)

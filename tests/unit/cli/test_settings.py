@@ -1,0 +1,127 @@
+"""Options, environment, file and defaults become one configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from greenroom.cli._options import ServerOptions
+from greenroom.cli._settings import api_keys, server_config
+from greenroom.config import ApiKey, ServerConfig
+from greenroom.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+DEVELOPMENT = ApiKey(key="devkey", secret="secret")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def config(environment: dict[str, str] | None = None, **options: object) -> ServerConfig:
+    return server_config(ServerOptions(**options), environment or {})  # type: ignore[arg-type]
+
+
+def test_nothing_given_is_the_development_key_on_loopback() -> None:
+    assert config() == ServerConfig(keys=(DEVELOPMENT,))
+
+
+def test_options_win_over_the_environment_and_that_over_the_file() -> None:
+    Path("greenroom.toml").write_text('bind = "127.0.0.3"\nport = 3\nrtc_port = 33\ndata_dir = "three"\n')
+    environment = {"GREENROOM_BIND": "127.0.0.2", "GREENROOM_PORT": "2"}
+    assert config(environment, bind="127.0.0.1") == ServerConfig(
+        keys=(DEVELOPMENT,), bind="127.0.0.1", port=2, rtc_port=33, data_dir=Path("three")
+    )
+
+
+def test_everything_can_come_from_the_environment() -> None:
+    environment = {
+        "GREENROOM_KEY": "one:first, two:second",
+        "GREENROOM_BIND": "0.0.0.0",
+        "GREENROOM_PORT": "0",
+        "GREENROOM_RTC_PORT": "7",
+        "GREENROOM_NODE_IP": "203.0.113.7,2001:db8::7",
+        "GREENROOM_DATA_DIR": "/srv/data",
+    }
+    assert config(environment) == ServerConfig(
+        keys=(ApiKey(key="one", secret="first"), ApiKey(key="two", secret="second")),
+        bind="0.0.0.0",
+        port=0,
+        rtc_port=7,
+        node_ip=("203.0.113.7", "2001:db8::7"),
+        data_dir=Path("/srv/data"),
+    )
+
+
+def test_a_file_gives_keys_their_policy_and_rooms_their_defaults() -> None:
+    Path("mine.toml").write_text(
+        "[keys.front]\nsecret = 's'\nagents = ['front-*']\nrooms = []\n[room]\nempty_timeout = 9\n"
+        "[agent]\ndispatch_deadline = 5\n[limits]\nrooms = 3\n"
+    )
+    found = config(config=Path("mine.toml"))
+    assert found.keys == (ApiKey(key="front", secret="s", agents=("front-*",), rooms=()),)
+    assert (found.room.empty_timeout, found.agent.dispatch_deadline, found.limits.rooms) == (9, 5.0, 3)
+    assert found.room.departure_timeout == 20
+
+
+def test_a_json_file_says_the_same() -> None:
+    Path("mine.json").write_text(json.dumps({"keys": {"front": {"secret": "s", "agents": ["a"]}}, "port": 1}))
+    found = config({"GREENROOM_CONFIG": "mine.json"})
+    assert found.keys == (ApiKey(key="front", secret="s", agents=("a",)),)
+    assert found.port == 1
+
+
+def test_a_key_on_the_command_line_replaces_those_of_the_file() -> None:
+    Path("greenroom.toml").write_text("[keys.front]\nsecret = 's'\n")
+    assert api_keys(ServerOptions(key=["mine:own"]), {}) == (ApiKey(key="mine", secret="own"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("port = 'high'", r"Expected `int \| null`, got `str` - at `\$\.port`"),
+        ("prot = 1", "unknown field `prot`"),
+        ("[keys.front]\nsecrets = 's'", r"at `\$\.keys"),
+        ("[room]\nempty = 1", r"unknown field `empty` - at `\$\.room`"),
+        ("port = ", "'greenroom.toml' is not a usable configuration"),
+        ("port = 99999", "--port 99999 is not a port"),
+        ("[keys.front]\nsecret = ''", "An API key has no name or no secret"),
+    ],
+)
+def test_an_unusable_file_says_where(content: str, said: str) -> None:
+    Path("greenroom.toml").write_text(content)
+    with pytest.raises(ConfigError, match=said):
+        config()
+
+
+def test_a_file_that_cannot_be_read_says_so() -> None:
+    Path("greenroom.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"Cannot read 'greenroom\.toml': Is a directory"):
+        config()
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "said"),
+    [
+        ({"GREENROOM_PORT": "http"}, {}, "GREENROOM_PORT is 'http', not a number"),
+        ({}, {"node_ip": ["example.org"]}, "'example.org' is not an IP address"),
+        ({}, {"config": Path("nowhere.toml")}, r"'nowhere\.toml' does not exist"),
+        ({}, {"key": ["a:b", "a:c"]}, "API key 'a' is given twice"),
+        ({"GREENROOM_KEY": "hunter2"}, {}, "--key takes KEY:SECRET"),
+        ({}, {"bind": "0.0.0.0"}, r"Refusing to listen on 0\.0\.0\.0 with the development key"),
+    ],
+)
+def test_wrong_values_are_named(environment: dict[str, str], options: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        config(environment, **options)
+
+
+def test_no_error_repeats_a_secret() -> None:
+    Path("greenroom.toml").write_text("[keys]\nfront = 'hunter2'\n")
+    with pytest.raises(ConfigError) as caught:
+        config()
+    assert "hunter2" not in str(caught.value)
