@@ -118,6 +118,13 @@ class DispatcherMachine(RuleBasedStateMachine):
         if worker_id in self.held.get(job_id, set()) and status in ENDINGS:
             self.held[job_id].discard(worker_id)
         self.stage.report(worker_id, job_id, status)
+        job = self.job(job_id)
+        if status == agent.JS_RUNNING and job is not None and job.worker_id == worker_id and job.phase in HELD:
+            # It may have taken over from an equal one, which then has nothing to do with the job any more.
+            self.held[job_id] = {worker_id}
+
+    def job(self, job_id: str) -> Job | None:
+        return next((job for job in self.stage.dispatcher.jobs() if job.id == job_id), None)
 
     @precondition(lambda self: self.workers and self.answerable())
     @rule(data=st.data())
@@ -125,7 +132,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         worker_id = self.pick(data, self.workers)
         _, job_id = self.pick(data, self.answerable())
         self.stage.migrate(worker_id, job_id)
-        job = next((job for job in self.stage.dispatcher.jobs() if job.id == job_id), None)
+        job = self.job(job_id)
         if job is not None and job.worker_id == worker_id and job.phase in HELD:
             assert self.held.get(job_id, set()) <= {worker_id}
             self.held[job_id] = {worker_id}

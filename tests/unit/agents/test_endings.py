@@ -6,7 +6,8 @@ import pytest
 from livekit.protocol import agent, models
 
 from greenroom.config import ApiKey
-from greenroom.server.agents._board import EVICTION, LAST_WORD, RECONNECT_GRACE, REJOIN_GRACE, SLOW_START
+from greenroom.server.agents._board import EVICTION, SLOW_START
+from greenroom.server.agents._custody import LAST_WORD, RECONNECT_GRACE, REJOIN_GRACE, TAKEOVER
 from greenroom.server.agents._effects import Evict
 from greenroom.server.agents._model import Phase
 from support.dispatcher_stage import Stage
@@ -159,7 +160,7 @@ def test_a_running_agent_stays_when_its_worker_s_connection_is_lost(stage: Stage
     assert job.phase is Phase.RUNNING
     assert len(stage.offers()) == 1
     stage.leave(room, job.identity, seat)
-    stage.pass_time(LAST_WORD)
+    stage.pass_time(TAKEOVER)
     assert (job.phase, job.status) == (Phase.ENDED, agent.JS_FAILED)
 
 
@@ -274,8 +275,59 @@ def test_a_worker_that_takes_over_without_its_agent_is_told_to_end_the_job(stage
     stage.leave(room, job.identity, seat)
     second = stage.worker()
     stage.report(second, job.id, agent.JS_RUNNING)
-    stage.pass_time(REJOIN_GRACE)
+    stage.pass_time(TAKEOVER)
     assert stage.terminated() == [(second, job.id)]
+
+
+def test_an_agent_that_left_with_its_worker_may_come_back_before_the_worker(stage: Stage) -> None:
+    first, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, first)
+    stage.lose(first)
+    stage.leave(room, job.identity, seat)
+    stage.pass_time(TAKEOVER - 1)
+    stage.join(room, job.identity, dependent=True)
+    stage.pass_time(600)
+    assert job.phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize("old_leaves", ["replaced", "first"])
+def test_a_new_version_takes_over_from_the_one_it_replaces(stage: Stage, old_leaves: str) -> None:
+    old, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, old)
+    new = stage.worker()
+    stage.report(new, job.id, agent.JS_RUNNING)
+    if old_leaves == "first":
+        stage.leave(room, job.identity, seat)
+        stage.pass_time(TAKEOVER - 1)
+    else:
+        stage.leave(room, job.identity, seat, models.DUPLICATE_IDENTITY)
+    again = stage.join(room, job.identity, dependent=True)
+    stage.report(old, job.id, agent.JS_FAILED)
+    stage.lose(old)
+    stage.pass_time(600)
+    assert (job.phase, job.worker_id, job.seat) == (Phase.RUNNING, new, again)
+    assert stage.terminated() == []
+
+
+def test_the_agent_of_a_new_version_may_be_there_before_its_report(stage: Stage) -> None:
+    old, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, old)
+    new = stage.worker()
+    stage.leave(room, job.identity, seat, models.DUPLICATE_IDENTITY)
+    again = stage.join(room, job.identity, dependent=True)
+    stage.report(new, job.id, agent.JS_RUNNING)
+    stage.pass_time(TAKEOVER * 2)
+    assert (job.phase, job.worker_id, job.seat) == (Phase.RUNNING, new, again)
+    stage.leave(room, job.identity, again)
+    assert stage.terminated() == [(new, job.id)]
+
+
+def test_a_worker_cannot_take_over_the_job_of_another_agent(stage: Stage) -> None:
+    holder = stage.worker()
+    job, _ = stage.running(stage.room(), holder)
+    for other in (stage.worker("other"), stage.worker(key=ApiKey(key="other", secret="s"))):
+        stage.report(other, job.id, agent.JS_RUNNING)
+        assert job.worker_id == holder
 
 
 def test_an_agent_that_is_slow_to_join_is_worth_one_log_line(stage: Stage) -> None:

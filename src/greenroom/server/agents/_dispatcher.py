@@ -18,8 +18,9 @@ from greenroom.config import AgentDefaults
 from greenroom.grants import Grant
 from greenroom.ids import Prefix, new_id
 from greenroom.server.agents._board import JobBoard
-from greenroom.server.agents._effects import Effect, Evict, Log, Welcome
-from greenroom.server.agents._model import Dispatch, Job, Person, Phase, Room, Worker, WorkerKey
+from greenroom.server.agents._custody import Custody
+from greenroom.server.agents._effects import Disconnect, Effect, Evict, Log, Welcome
+from greenroom.server.agents._model import HELD, Dispatch, Job, Person, Phase, Room, Worker, WorkerKey
 from greenroom.server.agents._pool import WorkerPool, is_able
 
 POLICY_VIOLATION: Final = 1008
@@ -46,12 +47,13 @@ class Dispatcher:
         self._mint_id = mint_id
         self._pool = WorkerPool(rng or random.Random())  # noqa: S311 - spreads load, guards nothing
         self._board = JobBoard(settings, self._pool)
+        self._custody = Custody(settings, self._board)
         self._rooms: dict[str, Room] = {}
         self._sids: dict[str, str] = {}
         # Rooms that a simulated job names and that its agent is about to create.
         self._promised: dict[str, Room] = {}
 
-    # ------------------------------------------------------------------ what is known
+    # what is known
 
     def room(self, sid: str) -> Room | None:
         """Return an open room."""
@@ -73,7 +75,7 @@ class Dispatcher:
         """Return when :meth:`wake` has something to do."""
         return self._board.alarms.next()
 
-    # ------------------------------------------------------------------ rooms
+    # rooms
 
     def open_room(self, sid: str, name: str) -> None:
         """Remember a room that has started."""
@@ -92,7 +94,7 @@ class Dispatcher:
         for dispatch in list(room.dispatches.values()):
             self._drop(dispatch, agent.JSR_ROOM_CLOSED, now)
         for job in list(room.agents.values()):
-            self._board.cancel(job, agent.JSR_ROOM_CLOSED, now)
+            self._custody.cancel(job, agent.JSR_ROOM_CLOSED, now)
         return self._take()
 
     def add_dispatch(
@@ -141,7 +143,7 @@ class Dispatcher:
             self._drop(dispatch, agent.JSR_DISPATCH_DELETED, now)
         return self._take()
 
-    # ------------------------------------------------------------------ participants
+    # participants
 
     def participant_joined(
         self, room_sid: str, identity: str, seat: str, *, dependent: bool, now: float
@@ -182,7 +184,7 @@ class Dispatcher:
         job = room.seats.pop(seat, None)
         if job is not None:
             if job.seat == seat:
-                self._board.agent_left(job, now, replaced=reason == models.DUPLICATE_IDENTITY)
+                self._custody.agent_left(job, now, replaced=reason == models.DUPLICATE_IDENTITY)
             return self._take()
         person = room.people.get(identity)
         if person is not None and person.seat == seat:
@@ -191,7 +193,7 @@ class Dispatcher:
                 self._cancel_unstarted(dispatch, identity, now)
         return self._take()
 
-    # ------------------------------------------------------------------ workers
+    # workers
 
     def connect(self, worker_id: str, grant: Grant, now: float) -> list[Effect]:
         """A worker connected. It has :attr:`AgentDefaults.register_timeout` to register."""
@@ -248,6 +250,7 @@ class Dispatcher:
             if worker.key is not None:
                 fields = {"worker": worker_id, "agent_name": worker.key.agent_name, "jobs": len(worker.jobs)}
                 self._board.outbox.append(Log("worker disconnected", fields))
+            self._custody.worker_lost(worker, now)
             self._board.worker_lost(worker, now)
         return self._take()
 
@@ -278,7 +281,7 @@ class Dispatcher:
         """A worker says how a job is doing."""
         worker = self._registered(worker_id)
         if worker is not None:
-            self._board.reported(worker, update, now)
+            self._custody.reported(worker, update, now)
         return self._take()
 
     def migrate(self, worker_id: str, job_ids: Iterable[str], now: float) -> list[Effect]:
@@ -286,7 +289,7 @@ class Dispatcher:
         worker = self._registered(worker_id)
         if worker is not None:
             for job_id in job_ids:
-                self._board.claimed(worker, job_id, now)
+                self._custody.claimed(worker, job_id, now)
         return self._take()
 
     def simulate(self, worker_id: str, request: agent.SimulateJobRequest, now: float) -> list[Effect]:
@@ -311,18 +314,20 @@ class Dispatcher:
         self._board.offer_to(job, worker, now)
         return self._take()
 
-    # ------------------------------------------------------------------ time
+    # time
 
     def wake(self, now: float) -> list[Effect]:
         """Do what is due."""
         while (due := self._board.alarms.pop_due(now)) is not None:
             if isinstance(due, Worker):
                 self._refuse(due, "it did not register in time", "Connect with an agent worker", {"worker": due.id})
+            elif due.phase in HELD:
+                self._custody.woken(due, now)
             else:
                 self._board.woken(due, now)
         return self._take()
 
-    # ------------------------------------------------------------------ helpers
+    # helpers
 
     def _take(self) -> list[Effect]:
         effects, self._board.outbox = self._board.outbox, []
@@ -335,7 +340,7 @@ class Dispatcher:
     def _refuse(self, worker: Worker, why: str, fix: str, fields: dict[str, object]) -> None:
         self._board.alarms.set(worker, None)
         self._board.outbox.append(Log("worker refused", {**fields, "why": why, "fix": fix}, logging.WARNING))
-        self._board.disconnect(worker.id, POLICY_VIOLATION, why)
+        self._board.outbox.append(Disconnect(worker.id, POLICY_VIOLATION, why))
 
     def _launch(self, dispatch: Dispatch, job_type: agent.JobType, now: float, participant: str = "") -> None:
         job = Job(
@@ -352,7 +357,7 @@ class Dispatcher:
     def _agent_joined(self, room: Room, identity: str, seat: str, now: float) -> None:
         job = room.agents.get(identity)
         if job is not None:
-            self._board.agent_joined(job, seat, now)
+            self._custody.agent_joined(job, seat, now)
         elif room.evicted.get(identity, now) > now:
             self._board.outbox.append(Evict(room, identity))
 
@@ -371,7 +376,7 @@ class Dispatcher:
     def _cancel_unstarted(self, dispatch: Dispatch, identity: str, now: float) -> None:
         for job in list(dispatch.jobs.values()):
             if job.participant == identity and job.phase in {Phase.PENDING, Phase.OFFERED}:
-                self._board.cancel(job, agent.JSR_UNSPECIFIED, now)
+                self._custody.cancel(job, agent.JSR_UNSPECIFIED, now)
                 if not job.asked:
                     self._board.forget(job)
 
@@ -379,7 +384,7 @@ class Dispatcher:
         dispatch.deleted_at = now
         dispatch.room.dispatches.pop(dispatch.id, None)
         for job in list(dispatch.jobs.values()):
-            self._board.cancel(job, reason, now)
+            self._custody.cancel(job, reason, now)
             self._board.jobs.pop(job.id, None)
         evicted = dispatch.room.evicted
         while len(evicted) > MAX_EVICTED:
