@@ -165,6 +165,18 @@ async def test_killing_it_outright_leaves_no_agent_behind(tmp_path: Path) -> Non
     await none_left(mark)
 
 
+async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    mark, environment = marked()
+    write_agent(tmp_path / "desk.py", "desk", "import atexit, time\natexit.register(time.sleep, 600)")
+    async with greenroom("dev", "desk.py", *ANY_PORT, cwd=tmp_path, environment=environment) as program:
+        await program.ready()
+        await registered(program, "desk")
+        program.process.send_signal(signal.SIGINT)
+        await program.line("stopping")
+        assert await program.interrupt() == 130
+    await none_left(mark)
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
