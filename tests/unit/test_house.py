@@ -129,5 +129,5 @@ def test_every_test_module_has_one_marker() -> None:
 
 
 def test_lock_files_hold_no_download_addresses() -> None:
-    for name in ("constraints.txt", "console/package-lock.json"):
-        assert "://" not in re.sub(r'"url": "[^"]*"', "", (ROOT / name).read_text()), name
+    assert "://" not in (ROOT / "constraints.txt").read_text()
+    assert '"resolved"' not in (ROOT / "console/package-lock.json").read_text()
