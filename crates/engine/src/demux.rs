@@ -14,6 +14,7 @@ use str0m::ice::StunMessage;
 
 use crate::TransportId;
 use crate::config::MAX_ADDRESSES;
+use crate::gate::is_stun;
 
 /// An address heard this recently does not move to another transport: whoever forges its source must not be
 /// able to cut its owner off.
@@ -22,8 +23,14 @@ const OWNED: Duration = Duration::from_secs(5);
 /// Where a datagram goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// A STUN request that proved to come from the transport's client.
-    Verified(TransportId),
+    /// A STUN request that proved to come from the transport's client. `chosen`: on the path that the client
+    /// wants to be reached by (USE-CANDIDATE).
+    Verified {
+        /// Whose client.
+        transport: TransportId,
+        /// Whether the client wants to be reached this way.
+        chosen: bool,
+    },
     /// Anything else from an address that was proven before.
     Known(TransportId),
     /// Nobody's.
@@ -94,12 +101,11 @@ impl Demux {
 
     /// Decide where a datagram goes, and learn its address when it proves itself.
     pub fn route(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) -> Route {
-        // RFC 7983 section 7: STUN starts with 0 to 3.
-        if datagram.first().is_some_and(|&first| first < 4)
-            && let Some(transport) = self.verify(datagram)
+        if is_stun(datagram)
+            && let Some((transport, chosen)) = self.verify(datagram)
         {
-            self.learn(now, source, transport);
-            return Route::Verified(transport);
+            let owned = self.learn(now, source, transport);
+            return Route::Verified { transport, chosen: chosen && owned };
         }
         match self.addresses.get(&source) {
             Some(entry) => Route::Known(entry.owner),
@@ -107,38 +113,40 @@ impl Demux {
         }
     }
 
-    fn verify(&self, datagram: &[u8]) -> Option<TransportId> {
+    fn verify(&self, datagram: &[u8]) -> Option<(TransportId, bool)> {
         let message = StunMessage::parse(datagram).ok().filter(StunMessage::is_binding_request)?;
         let (local, _) = message.split_username()?;
         let transport = *self.usernames.get(local)?;
         let creds = &self.members.get(&transport)?.creds;
         let hmac = crypto().sha1_hmac_provider;
-        message.verify(creds.pass.as_bytes(), |key, parts| hmac.sha1_hmac(key, parts)).then_some(transport)
+        let proven = message.verify(creds.pass.as_bytes(), |key, parts| hmac.sha1_hmac(key, parts));
+        proven.then(|| (transport, message.use_candidate()))
     }
 
-    fn learn(&mut self, now: Instant, source: SocketAddr, transport: TransportId) {
+    /// Remember an address. False: it is somebody else's.
+    fn learn(&mut self, now: Instant, source: SocketAddr, transport: TransportId) -> bool {
         if let Some(entry) = self.addresses.get_mut(&source) {
             if entry.owner == transport {
                 entry.heard = now;
-                return;
+                return true;
             }
-            if now.saturating_duration_since(entry.heard) < OWNED && self.members.contains_key(&entry.owner) {
-                return;
+            if now.saturating_duration_since(entry.heard) < OWNED {
+                return false;
             }
             if let Some(previous) = self.members.get_mut(&entry.owner) {
                 previous.addresses.retain(|address| *address != source);
             }
         }
-        let Some(member) = self.members.get_mut(&transport) else { return };
+        let Some(member) = self.members.get_mut(&transport) else { return false };
         if member.addresses.len() >= MAX_ADDRESSES {
-            let oldest = (0..member.addresses.len())
-                .min_by_key(|&index| self.addresses.get(&member.addresses[index]).map(|entry| entry.heard));
-            if let Some(index) = oldest {
-                self.addresses.remove(&member.addresses.swap_remove(index));
+            let heard = |&index: &usize| self.addresses.get(&member.addresses[index]).map(|entry| entry.heard);
+            if let Some(oldest) = (0..member.addresses.len()).min_by_key(heard) {
+                self.addresses.remove(&member.addresses.swap_remove(oldest));
             }
         }
         member.addresses.push(source);
         self.addresses.insert(source, Address { owner: transport, heard: now });
+        true
     }
 }
 

@@ -11,10 +11,11 @@ use crate::config::MAX_TRANSPORTS;
 use crate::demux::{Demux, Route};
 use crate::event::{Command, Event, Reason};
 use crate::fault;
+use crate::gate::Path;
 use crate::recipe::Recipe;
 use crate::stats::Counters;
 use crate::timers::Timers;
-use crate::transport::{Effects, Ended, Transport};
+use crate::transport::{Effects, Ended, Proof, Transport};
 
 /// Feeds datagrams, commands and time to transports and collects what they want sent and told.
 ///
@@ -85,14 +86,14 @@ impl Hub {
         self.counters.packets_in.add(1);
         self.counters.bytes_in.add(datagram.len());
         let route = catch_unwind(AssertUnwindSafe(|| self.demux.route(now, source, datagram)));
-        let (transport, verified) = match route {
-            Ok(Route::Verified(transport)) => (transport, true),
-            Ok(Route::Known(transport)) => (transport, false),
+        let (transport, proof) = match route {
+            Ok(Route::Verified { transport, chosen }) => (transport, Proof::Verified { chosen }),
+            Ok(Route::Known(transport)) => (transport, Proof::Address),
             Ok(Route::Nowhere) | Err(_) => return self.counters.packets_unroutable.add(1),
         };
         self.counters.addresses.set(self.demux.len());
-        let path = (source, destination);
-        self.step(now, transport, |transport, fx| transport.receive(now, path, datagram, verified, fx));
+        let path = Path { remote: source, local: destination };
+        self.step(now, transport, |transport, fx| transport.receive(now, path, datagram, proof, fx));
     }
 
     /// Let time pass.
@@ -121,8 +122,8 @@ impl Hub {
         if self.transports.len() >= MAX_TRANSPORTS {
             return self.report(id, Reason::Overflow, "too many transports");
         }
-        let recipe = self.recipe.clone();
-        match catch_unwind(AssertUnwindSafe(|| Transport::new(id, lite, recipe, now))) {
+        let (recipe, counters) = (self.recipe.clone(), self.counters.clone());
+        match catch_unwind(AssertUnwindSafe(|| Transport::new(id, lite, recipe, counters, now))) {
             Ok(transport) => {
                 self.demux.enter(id, transport.creds().clone());
                 self.transports.insert(id, transport);

@@ -7,12 +7,12 @@
 //! commands and time; [`engine`] is the thin edge with the socket and the thread.
 
 pub mod config;
-
 pub mod demux;
 pub mod driver;
 pub mod engine;
 pub mod event;
 mod fault;
+pub mod gate;
 pub mod hub;
 pub mod outlet;
 pub mod recipe;

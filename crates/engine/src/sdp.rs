@@ -103,6 +103,10 @@ fn edit_line(out: &mut String, line: &str, (ufrag, password): (&str, &str), plan
         let end = line.find(" ufrag ").unwrap_or(line.len());
         return put(format_args!("{}", &line[..end]));
     }
+    if line.starts_with("a=msid-semantic:") {
+        // It would name streams that are not there.
+        return put(format_args!("a=msid-semantic: WMS *"));
+    }
     if line.starts_with("a=ice-ufrag:") {
         return put(format_args!("a=ice-ufrag:{ufrag}"));
     }

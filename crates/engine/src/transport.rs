@@ -1,7 +1,5 @@
 //! One client's connection, without sockets.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,9 +10,10 @@ use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use crate::TransportId;
-use crate::config::{CONNECT, HELD, MAX_CANDIDATES, MAX_CHANNELS, SILENCE};
+use crate::config::{CONNECT, MAX_CANDIDATES, MAX_CHANNELS, SILENCE};
 use crate::driver::{Driver, Outputs};
-use crate::event::{Answer, Backlog, Event, Reason};
+use crate::event::{Answer, Event, Reason};
+use crate::gate::{Gate, Path, is_stun};
 use crate::outlet::{Fate, LARGEST, Outlet};
 use crate::recipe::Recipe;
 use crate::sdp::{self, Plan};
@@ -48,11 +47,16 @@ impl Ended {
 
 type Step = Result<(), Ended>;
 
-#[derive(Debug)]
-struct Held {
-    source: SocketAddr,
-    destination: SocketAddr,
-    datagram: Vec<u8>,
+/// Why a datagram is believed to be the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It is a STUN request that proved itself; `chosen` if the client wants to be reached this way.
+    Verified {
+        /// Whether it carries USE-CANDIDATE.
+        chosen: bool,
+    },
+    /// Its address was proven before.
+    Address,
 }
 
 /// The state machine of one transport.
@@ -68,9 +72,8 @@ pub struct Transport {
     candidates: Vec<Candidate>,
     outlets: Vec<Outlet>,
     largest: usize,
-    backlog: Arc<Backlog>,
-    held: VecDeque<Held>,
-    held_bytes: usize,
+    gate: Gate,
+    path: Option<Path>,
     answered: Option<Instant>,
     heard: Option<Instant>,
     connected: bool,
@@ -78,7 +81,7 @@ pub struct Transport {
 
 impl Transport {
     /// Prepare a transport.
-    pub fn new(id: TransportId, lite: bool, recipe: Arc<Recipe>, now: Instant) -> Self {
+    pub fn new(id: TransportId, lite: bool, recipe: Arc<Recipe>, counters: Arc<Counters>, now: Instant) -> Self {
         let creds = recipe.creds();
         let driver = Driver::new(recipe.rtc(lite, &creds, now), now);
         Self {
@@ -92,9 +95,8 @@ impl Transport {
             candidates: Vec::new(),
             outlets: vec![Outlet::reliable()],
             largest: LARGEST,
-            backlog: Arc::default(),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            gate: Gate::new(counters),
+            path: None,
             answered: None,
             heard: None,
             connected: false,
@@ -213,38 +215,22 @@ impl Transport {
         self.driver.change(now, &mut self.outputs, add).map_err(poll_failed)
     }
 
-    /// Take a datagram that is this transport's. `verified`: it is a STUN request that proved itself.
-    pub fn receive(
-        &mut self,
-        now: Instant,
-        (source, destination): (SocketAddr, SocketAddr),
-        datagram: &[u8],
-        verified: bool,
-        fx: &mut Effects,
-    ) -> Step {
+    /// Take a datagram that is this transport's.
+    pub fn receive(&mut self, now: Instant, path: Path, datagram: &[u8], proof: Proof, fx: &mut Effects) -> Step {
         if self.answered.is_none() {
             return Ok(());
         }
-        if verified {
+        if let Proof::Verified { chosen } = proof {
             self.heard = Some(now);
+            if chosen && self.lite {
+                self.path = Some(path);
+            }
         }
-        // RFC 7983 section 7: DTLS starts with 20 to 63. It is all that can add to the backlog.
-        let dtls = datagram.first().is_some_and(|first| (20..64).contains(first));
-        if dtls && (!self.held.is_empty() || self.backlog.is_full()) {
-            self.hold(source, destination, datagram, fx);
-            return Ok(());
-        }
-        self.take(now, (source, destination), datagram, fx)
+        if self.gate.admits(path, datagram) { self.take(now, path, datagram, fx) } else { Ok(()) }
     }
 
-    fn take(
-        &mut self,
-        now: Instant,
-        (source, destination): (SocketAddr, SocketAddr),
-        datagram: &[u8],
-        fx: &mut Effects,
-    ) -> Step {
-        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
+    fn take(&mut self, now: Instant, path: Path, datagram: &[u8], fx: &mut Effects) -> Step {
+        let Ok(receive) = Receive::new(Protocol::Udp, path.remote, path.local, datagram) else {
             fx.counters.packets_refused.add(1);
             return Ok(());
         };
@@ -256,24 +242,10 @@ impl Transport {
         self.settle(now, fx, result)
     }
 
-    /// Keep a datagram until Python has caught up. SCTP's sender stops when its window is full.
-    fn hold(&mut self, source: SocketAddr, destination: SocketAddr, datagram: &[u8], fx: &mut Effects) {
-        if self.held_bytes + datagram.len() > HELD {
-            fx.counters.packets_overheld.add(1);
-            return;
-        }
-        fx.counters.packets_held.add(1);
-        self.held_bytes += datagram.len();
-        self.held.push_back(Held { source, destination, datagram: datagram.to_vec() });
-    }
-
     /// Python has caught up: take what was held back.
     pub fn resume(&mut self, now: Instant, fx: &mut Effects) -> Step {
-        while !self.held.is_empty() && !self.backlog.is_full() {
-            let Some(held) = self.held.pop_front() else { break };
-            self.held_bytes -= held.datagram.len();
-            fx.counters.packets_held.sub(1);
-            self.take(now, (held.source, held.destination), &held.datagram, fx)?;
+        while let Some((path, datagram)) = self.gate.release() {
+            self.take(now, path, &datagram, fx)?;
         }
         Ok(())
     }
@@ -302,10 +274,8 @@ impl Transport {
         if self.answered.is_some() && self.driver.is_alive() {
             let _ = self.settle(now, fx, Ok(()));
             let _ = self.driver.change(now, &mut self.outputs, |rtc| rtc.close());
-            fx.packets.append(&mut self.outputs.packets);
+            self.post(fx);
         }
-        fx.counters.packets_held.sub(self.held.len());
-        self.held.clear();
     }
 
     /// Bring events out, write what waits, and find out whether the transport lives on.
@@ -320,11 +290,23 @@ impl Transport {
                 break;
             }
         }
-        fx.packets.append(&mut self.outputs.packets);
+        self.post(fx);
         if ended.is_ok() && !self.driver.is_alive() {
             return Err(Ended::new(Reason::Dtls, "the connection ended"));
         }
         ended
+    }
+
+    /// Hand datagrams over. Everything but STUN goes where the client last asked for it: str0m stays with a
+    /// nominated pair of the same priority until it has been dead for long (RFC 8445 section 8.3 leaves it open).
+    fn post(&mut self, fx: &mut Effects) {
+        if let Some(path) = self.path {
+            for packet in self.outputs.packets.iter_mut().filter(|packet| !is_stun(&packet.contents)) {
+                packet.destination = path.remote;
+                packet.source = path.local;
+            }
+        }
+        fx.packets.append(&mut self.outputs.packets);
     }
 
     /// Write one burst to every channel that can take it. True: something was written.
@@ -356,9 +338,9 @@ impl Transport {
             }
             str0m::Event::ChannelData(data) => {
                 if let Some(outlet) = self.outlets.iter().find(|outlet| outlet.id == Some(data.id)) {
-                    self.backlog.add(data.data.len());
+                    self.gate.backlog.add(data.data.len());
                     fx.counters.messages_in.add(1);
-                    let (label, backlog) = (outlet.label.clone(), self.backlog.clone());
+                    let (label, backlog) = (outlet.label.clone(), self.gate.backlog.clone());
                     fx.events.push(Event::Data { transport, label, payload: data.data, backlog });
                 }
             }

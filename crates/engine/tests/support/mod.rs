@@ -14,9 +14,9 @@ use greenroom_engine::hub::Hub;
 use greenroom_engine::recipe::Recipe;
 use greenroom_engine::stats::Counters;
 use greenroom_engine::{Answer, Command, Event, TransportId};
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpApi, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
-use str0m::media::{Direction, MediaKind};
+use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Candidate, Rtc};
 
@@ -33,7 +33,10 @@ pub struct Client {
     pub closed: bool,
     /// Datagrams this client sends are lost while set.
     pub silent: bool,
+    /// Data for this client is lost while set, so it acknowledges none.
+    pub deaf: bool,
     outputs: Outputs,
+    first: Option<Mid>,
     labels: HashMap<ChannelId, String>,
     open: HashMap<String, ChannelId>,
     unsent: VecDeque<(String, Vec<u8>)>,
@@ -41,7 +44,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(now: Instant, address: SocketAddr) -> Self {
-        let mut rtc = Rtc::builder().set_sctp_max_buffered_amount(4 << 20).build(now);
+        let mut rtc = Rtc::builder().set_sctp_max_buffered_amount(128 << 10).build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         Self {
             address,
@@ -49,7 +52,9 @@ impl Client {
             received: HashMap::new(),
             closed: false,
             silent: false,
+            deaf: false,
             outputs: Outputs::default(),
+            first: None,
             labels: HashMap::new(),
             open: HashMap::new(),
             unsent: VecDeque::new(),
@@ -57,11 +62,13 @@ impl Client {
     }
 
     pub fn offer(&mut self, now: Instant) -> (String, SdpPendingOffer) {
+        let first = &mut self.first;
         let change = |rtc: &mut Rtc| {
             let mut api = rtc.sdp_api();
             for kind in [MediaKind::Audio, MediaKind::Video] {
                 for _ in 0..3 {
-                    api.add_media(kind, Direction::RecvOnly, None, None, None);
+                    let mid = api.add_media(kind, Direction::RecvOnly, None, None, None);
+                    first.get_or_insert(mid);
                 }
             }
             for label in [LOSSY, RELIABLE, DATA_TRACK] {
@@ -79,6 +86,58 @@ impl Client {
         };
         let (offer, pending) = self.driver.change(now, &mut self.outputs, change).unwrap();
         (offer.to_sdp_string(), pending)
+    }
+
+    /// Offer again after `change`.
+    pub fn re_offer(&mut self, now: Instant, change: impl FnOnce(&mut SdpApi<'_>)) -> (String, SdpPendingOffer) {
+        let change = |rtc: &mut Rtc| {
+            let mut api = rtc.sdp_api();
+            change(&mut api);
+            if !api.has_changes() {
+                // str0m makes no offer without a change; a direction that stays the same is one.
+                let mid = self.first.unwrap();
+                api.set_direction(mid, Direction::RecvOnly);
+            }
+            api.apply().unwrap()
+        };
+        let (offer, pending) = self.driver.change(now, &mut self.outputs, change).unwrap();
+        (offer.to_sdp_string(), pending)
+    }
+
+    /// Close a channel.
+    pub fn close_channel(&mut self, now: Instant, label: &str) {
+        let id = self.open[label];
+        self.driver.change(now, &mut self.outputs, |rtc| rtc.direct_api().close_data_channel(id)).unwrap();
+    }
+
+    /// Open one more channel.
+    pub fn open_channel(&mut self, now: Instant, label: &str) {
+        let config = ChannelConfig { label: label.into(), ..Default::default() };
+        let change = |rtc: &mut Rtc| rtc.direct_api().create_data_channel(config);
+        self.driver.change(now, &mut self.outputs, change).unwrap();
+    }
+
+    /// The username fragment of this client.
+    pub fn ufrag(&mut self, now: Instant) -> String {
+        let creds = |rtc: &mut Rtc| rtc.direct_api().local_ice_credentials();
+        self.driver.change(now, &mut self.outputs, creds).unwrap().ufrag
+    }
+
+    /// Say goodbye.
+    pub fn close(&mut self, now: Instant) {
+        self.driver.change(now, &mut self.outputs, |rtc| rtc.close().unwrap()).unwrap();
+    }
+
+    /// Lose the address and get another one.
+    pub fn move_to(&mut self, now: Instant, address: SocketAddr) {
+        let before = Candidate::host(self.address, "udp").unwrap();
+        let after = Candidate::host(address, "udp").unwrap();
+        let change = |rtc: &mut Rtc| {
+            rtc.direct_api().invalidate_candidate(&before);
+            rtc.add_local_candidate(after);
+        };
+        self.driver.change(now, &mut self.outputs, change).unwrap();
+        self.address = address;
     }
 
     pub fn answer(&mut self, now: Instant, pending: SdpPendingOffer, answer: &str) {
@@ -139,6 +198,8 @@ pub struct World {
     pub events: Vec<Event>,
     /// Python takes messages while set.
     pub attentive: bool,
+    answers: HashMap<TransportId, String>,
+    taken: HashMap<TransportId, usize>,
     untaken: Vec<Event>,
 }
 
@@ -159,6 +220,8 @@ impl World {
             clients: HashMap::new(),
             events: Vec::new(),
             attentive: true,
+            answers: HashMap::new(),
+            taken: HashMap::new(),
             untaken: Vec::new(),
         }
     }
@@ -178,7 +241,11 @@ impl World {
                 event => self.untaken.push(event),
             }
         }
-        answer.expect("an offer is always answered")
+        let answer = answer.expect("an offer is always answered");
+        if let Ok(answer) = &answer {
+            self.answers.insert(transport, answer.sdp.clone());
+        }
+        answer
     }
 
     /// Negotiate a client without letting it connect.
@@ -210,6 +277,13 @@ impl World {
         self.clients.get_mut(&transport).unwrap()
     }
 
+    /// The ICE credentials in the last answer for a client.
+    pub fn creds(&self, transport: TransportId) -> (String, String) {
+        let answer = &self.answers[&transport];
+        let value = |prefix: &str| answer.lines().find_map(|line| line.strip_prefix(prefix)).unwrap().to_owned();
+        (value("a=ice-ufrag:"), value("a=ice-pwd:"))
+    }
+
     /// Messages that arrived from a client.
     pub fn from(&self, of: TransportId, on: &str) -> Vec<&[u8]> {
         let payload = |event| match event {
@@ -219,6 +293,11 @@ impl World {
             _ => None,
         };
         self.events.iter().filter_map(payload).collect()
+    }
+
+    /// How many messages of a client Python has taken.
+    pub fn counted(&self, of: TransportId) -> usize {
+        self.taken.get(&of).copied().unwrap_or_default()
     }
 
     pub fn opened(&self, of: TransportId) -> usize {
@@ -267,6 +346,9 @@ impl World {
         let Some(client) = self.clients.values_mut().find(|client| client.address == packet.destination) else {
             return;
         };
+        if client.deaf && packet.contents[0] >= 20 {
+            return;
+        }
         let receive = Receive::new(Protocol::Udp, packet.source, packet.destination, &packet.contents).unwrap();
         let _ = client.driver.receive(self.now, receive, &mut client.outputs);
     }
@@ -276,10 +358,11 @@ impl World {
         let taken = std::mem::take(&mut self.untaken);
         let any = !taken.is_empty();
         for event in taken {
-            if let Event::Data { transport, payload, backlog, .. } = &event
-                && backlog.remove(payload.len())
-            {
-                self.command(Command::Resume(*transport));
+            if let Event::Data { transport, payload, backlog, .. } = &event {
+                *self.taken.entry(*transport).or_default() += 1;
+                if backlog.remove(payload.len()) {
+                    self.command(Command::Resume(*transport));
+                }
             }
             self.events.push(event);
         }
