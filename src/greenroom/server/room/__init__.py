@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenroom.server.room._effects import Effect, Signal
 from greenroom.server.room._errors import (
     CapacityError,
     LimitError,
@@ -19,6 +20,7 @@ from greenroom.server.room._room import Room
 
 __all__ = [
     "CapacityError",
+    "Effect",
     "Joining",
     "LimitError",
     "Outgoing",
@@ -30,6 +32,7 @@ __all__ = [
     "RoomListener",
     "RoomManager",
     "RoomNotFoundError",
+    "Signal",
     "SignalPort",
     "check_attributes",
     "check_metadata",

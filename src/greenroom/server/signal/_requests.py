@@ -10,8 +10,7 @@ from typing import Final, TypeAlias
 
 from livekit.protocol import models, rtc
 
-from greenroom.server.room import LimitError, Participant
-from greenroom.server.room._effects import Effect, Signal
+from greenroom.server.room import Effect, LimitError, Participant, Signal
 
 _Handler: TypeAlias = Callable[[Participant, rtc.SignalRequest, float], list[Effect]]
 _Reason = rtc.RequestResponse

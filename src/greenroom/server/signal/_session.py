@@ -11,8 +11,7 @@ from livekit.protocol import models, rtc
 from starlette.types import Receive, Send
 
 from greenroom.errors import MediaEngineError
-from greenroom.server.room import Outgoing, Participant, RoomManager, leave
-from greenroom.server.room._effects import Effect
+from greenroom.server.room import Effect, Outgoing, Participant, RoomManager, leave
 from greenroom.server.signal._access import Admission
 from greenroom.server.signal._frames import FrameError, decode_request
 from greenroom.server.signal._outbox import Outbox
