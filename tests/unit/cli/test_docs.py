@@ -1,0 +1,55 @@
+"""docs/cli.md knows every command, option, variable and setting, and its example is true."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from greenroom.cli import _settings
+from greenroom.cli._app import app
+from greenroom.config import AgentDefaults, Limits, RoomDefaults
+
+pytestmark = pytest.mark.unit
+
+PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+EXAMPLE = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0]
+
+
+def options_of(command: str) -> set[str]:
+    return {
+        name
+        for argument in app[command].assemble_argument_collection(default_parameter=app.default_parameter)
+        for name in argument.names
+        if name.startswith("--")
+    }
+
+
+@pytest.mark.parametrize("command", ["dev", "server", "token"])
+def test_every_option_stands_in_the_page(command: str) -> None:
+    options = options_of(command)
+    assert options
+    assert f"## `greenroom {command}" in PAGE
+    assert {option for option in options if f"`{option}`" not in PAGE} == set()
+
+
+def test_there_is_no_command_without_a_section() -> None:
+    commands = {name for name in app if not name.startswith("-")}
+    assert {name for name in commands if f"## `greenroom {name}" not in PAGE} == set()
+
+
+def test_every_environment_variable_stands_in_the_page() -> None:
+    variables = set(re.findall(r"GREENROOM_\w+", inspect.getsource(_settings)))
+    assert {name for name in variables if f"`{name}`" not in PAGE} == set()
+
+
+def test_the_example_names_every_setting_with_its_default() -> None:
+    example = msgspec.toml.decode(EXAMPLE, type=_settings.ConfigFile)
+    assert set(msgspec.toml.decode(EXAMPLE)) == set(_settings.ConfigFile.__struct_fields__)
+    for section, defaults in (("room", RoomDefaults()), ("agent", AgentDefaults()), ("limits", Limits())):
+        said = msgspec.toml.decode(EXAMPLE)[section]
+        assert said == msgspec.structs.asdict(defaults), section
+    assert example.keys["front"].agents == ("front-*",)
