@@ -138,6 +138,14 @@ class TestJoining:
             states = {i.identity: i.state for message in client.log for i in message.update.participants}
             assert set(states.values()) == {Info.ACTIVE}
 
+    async def test_the_server_neither_offers_nor_trickles(self, hall):
+        alice = await hall.connect("alice")
+        bob = await hall.connect("bob")
+        await bob.leave()
+        await alice.participant("bob", lambda info: info.state == Info.DISCONNECTED)
+        await alice.barrier()
+        assert not {"offer", "trickle"} & set(alice.kinds)
+
 
 class TestLeaving:
     async def test_a_goodbye_is_passed_on_with_its_reason(self, hall):

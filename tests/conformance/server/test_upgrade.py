@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -175,6 +176,34 @@ async def test_a_long_join_request_fits_into_the_url(server):
     query = f"join_request={encode_join_request(request, compressed=False)}"
     assert len(query) > 64_000
     assert (await server.upgrade(query=query, bearer=GOOD))[0] == 101
+
+
+UPGRADE = "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        f"POST /rtc/v1 HTTP/1.1\r\n{UPGRADE}\r\n",
+        f"GET /rtc/v1 HTTP/1.1\r\n{UPGRADE}Sec-WebSocket-Key: short\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        f"GET /rtc/v1 HTTP/1.1\r\n{UPGRADE}Sec-WebSocket-Version: 13\r\n\r\n",
+        f"GET /rtc/v1?a=\xe9 HTTP/1.1\r\n{UPGRADE}Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        "GET /rtc/v1 HTTP/9.9\r\n\r\n",
+        "\x00\x01\x02\r\n\r\n",
+    ],
+    ids=["post", "short-key", "no-key", "latin-1", "version", "noise"],
+)
+async def test_a_broken_upgrade_is_refused_without_a_traceback(server, request_, caplog):
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request_.encode("latin-1"))
+    async with asyncio.timeout(10):
+        status = await reader.readline()
+        await reader.read()
+    writer.close()
+    assert status.split()[1][:1] == b"4"
+    assert "Traceback" not in caplog.text
+    assert (await server.get("/")).status_code == 200
 
 
 async def test_a_bomb_is_refused(server):

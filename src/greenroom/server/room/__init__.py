@@ -11,7 +11,13 @@ from greenroom.server.room._errors import (
     RoomFullError,
     RoomNotFoundError,
 )
-from greenroom.server.room._limits import check_attributes, check_metadata, check_name, check_room_name
+from greenroom.server.room._limits import (
+    check_attributes,
+    check_metadata,
+    check_name,
+    check_room_name,
+    merge_attributes,
+)
 from greenroom.server.room._listener import RoomListener
 from greenroom.server.room._manager import RoomManager
 from greenroom.server.room._messages import Outgoing, SignalPort, leave
@@ -39,4 +45,5 @@ __all__ = [
     "check_name",
     "check_room_name",
     "leave",
+    "merge_attributes",
 ]

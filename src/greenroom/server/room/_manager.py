@@ -156,6 +156,7 @@ class RoomManager:
         participant, effects = room.join(transport, joining, self.clock())
         participant.signal = port
         self._by_transport[transport] = participant
+        _log.info("participant joined", extra={"room": room.sid, "participant": participant.sid})
         self.apply(room, effects)
         return participant
 

@@ -22,6 +22,7 @@ from greenroom.server.room import (
     check_metadata,
     check_name,
     check_room_name,
+    merge_attributes,
 )
 from greenroom.server.signal._join_request import JoinRequestError, parse_join_request
 
@@ -128,7 +129,7 @@ def _joining(rooms: RoomManager, grant: Grant, video: VideoGrant, request: rtc.J
         identity=grant.claims.identity,
         name=grant.claims.name,
         metadata=request.metadata or grant.claims.metadata,
-        attributes={**grant.claims.attributes, **request.participant_attributes},
+        attributes=merge_attributes(grant.claims.attributes, request.participant_attributes),
         client=request.client_info,
     )
     check_name(joining.name, rooms.config.limits)

@@ -55,6 +55,7 @@ class SignalEndpoint:
             else:
                 await session.run(admission)
         except RefusedError as refusal:
+            _log.info("join refused", extra={"status": refusal.status, "why": refusal.message})
             await deny(send, refusal.status, refusal.message)
         except GreenroomError as error:
             _log.warning("join failed", extra={"code": error.code, "why": error.message})
