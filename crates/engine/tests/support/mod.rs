@@ -333,7 +333,7 @@ impl World {
                 busy |= self.take();
             }
             for packet in std::mem::take(&mut self.hub.effects.packets) {
-                self.to_client(&packet);
+                self.deliver(&packet);
                 busy = true;
             }
             if !busy {
@@ -342,7 +342,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, packet: &Transmit) {
+    fn deliver(&mut self, packet: &Transmit) {
         let Some(client) = self.clients.values_mut().find(|client| client.address == packet.destination) else {
             return;
         };
