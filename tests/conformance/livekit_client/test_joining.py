@@ -133,3 +133,10 @@ async def test_everybody_is_told_that_the_server_stops(stage) -> None:
     web = await stage.client("web")
     await stage.server.stop()
     assert (await web.next("disconnected")) == [SERVER_SHUTDOWN]
+
+
+async def test_two_peer_connections_are_refused_with_the_reason_and_not_tried_for_ever(stage) -> None:
+    web = await stage.page()
+    with pytest.raises(ClientError, match="dual peer connection is not served yet") as refused:
+        await web.connect(stage.url, stage.token("web"), room={"singlePeerConnection": False})
+    assert refused.value.reason == NOT_ALLOWED

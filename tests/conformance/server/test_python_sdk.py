@@ -57,7 +57,7 @@ class TestJoining:
 
     async def test_two_peer_connections_are_refused_and_the_reason_is_given(self, stage):
         caller = stage.make()
-        with pytest.raises(rtc.ConnectError, match="404"):
+        with pytest.raises(rtc.ConnectError, match="dual peer connection is not served yet"):
             await caller.connect(stage.url, token(), single_peer_connection=False)
 
     async def test_somebody_with_the_same_identity_takes_the_seat(self, stage):

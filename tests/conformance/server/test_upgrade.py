@@ -95,7 +95,8 @@ async def test_a_refusal_is_a_status_and_a_body_and_validation_agrees(server, ca
     assert text in body
     assert "requested room does not exist" not in body
     validation = await server.get(f"{path}/validate", query, bearer)
-    assert (validation.status_code, validation.text) == (got, body)
+    # livekit-client retries without end where both say 404.
+    assert (validation.status_code, validation.text) == (403 if got == 404 else got, body)
     assert validation.headers["access-control-allow-origin"] == "*"
     assert server.server.rooms.list() == []
 

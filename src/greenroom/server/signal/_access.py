@@ -35,13 +35,17 @@ SINGLE_ONLY: Final = (
 
 
 class RefusedError(GreenroomError):
-    """An HTTP answer instead of the upgrade. The message is its body."""
+    """An HTTP answer instead of the upgrade. The message is its body.
+
+    :param validation: the status that ``/validate`` answers; the same unless given.
+    """
 
     code = "join_refused"
 
-    def __init__(self, status: int, body: str) -> None:
+    def __init__(self, status: int, body: str, *, validation: int = 0) -> None:
         super().__init__(body, context={"status": status})
         self.status = status
+        self.validation = validation or status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +117,10 @@ def _room_name(rooms: RoomManager, grant: Grant, video: VideoGrant, query: Mappi
 def _join_request(rooms: RoomManager, query: Mapping[str, str], *, single: bool) -> rtc.JoinRequest:
     text = query.get("join_request", "")
     if not text:
-        raise RefusedError(400, "join_request is required") if single else RefusedError(404, SINGLE_ONLY)
+        if single:
+            raise RefusedError(400, "join_request is required")
+        # A browser client that finds 404 here, too, tries the same again without end; 403 ends it with the reason.
+        raise RefusedError(404, SINGLE_ONLY, validation=403)
     try:
         return parse_join_request(text, rooms.config.limits.join_request)
     except JoinRequestError as error:

@@ -74,7 +74,7 @@ class ValidateEndpoint:
         try:
             admit(self._rooms, _headers(scope), _query(scope), single=self._single)
         except RefusedError as refusal:
-            response = PlainTextResponse(refusal.message, refusal.status)
+            response = PlainTextResponse(refusal.message, refusal.validation)
         else:
             response = PlainTextResponse("success")
         await response(scope, receive, send)
