@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
+
+# A busy machine is slow, not broken.
+expect.set_options(timeout=15_000)
 
 _FLAGS = (
     "--no-sandbox",

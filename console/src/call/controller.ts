@@ -1,9 +1,12 @@
 /** Runs one call at a time and keeps its state for React (`useSyncExternalStore`). */
 import { ApiError, createToken, type TokenRequest } from "../api/api.ts";
 import { advance, type Call, type CallEvent, type CallRequest, hearableFrom, isInCall, noCall } from "./call.ts";
-import type { CallEnd } from "./endings.ts";
+import { type CallEnd, endOf } from "./endings.ts";
 import type { Link } from "./link.ts";
 import type { Speaker, Utterance } from "./transcript.ts";
+
+/** LiveKit's client gives up on a lost connection by itself, mostly; after this long the page does. */
+const reconnectLimit = 60_000;
 
 const loadLink = () => import("./link.ts");
 
@@ -17,6 +20,7 @@ export class CallController {
   #attempt: Attempt | null = null;
   #sending = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
   readonly #listeners = new Set<() => void>();
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -44,12 +48,7 @@ export class CallController {
   };
 
   readonly leave = (): void => {
-    const attempt = this.#attempt;
-    if (attempt === null) return;
-    this.#attempt = null;
-    attempt.abort.abort();
-    this.#apply({ type: "ended", end: left });
-    void attempt.link?.leave();
+    this.#end(endOf("CLIENT_INITIATED"));
   };
 
   /** Adds what the visitor typed; it is sent as soon as somebody can hear it. */
@@ -59,6 +58,15 @@ export class CallController {
     const id = crypto.randomUUID();
     this.#apply({ type: "transcript", event: { type: "typed", id, speaker: me, text: text.trim() } });
   };
+
+  #end(end: CallEnd): void {
+    const attempt = this.#attempt;
+    if (attempt === null) return;
+    this.#attempt = null;
+    attempt.abort.abort();
+    this.#apply({ type: "ended", end });
+    void attempt.link?.leave();
+  }
 
   async #run(request: CallRequest, identity: string): Promise<void> {
     const abort = new AbortController();
@@ -85,7 +93,16 @@ export class CallController {
   }
 
   #apply(event: CallEvent): void {
+    const before = this.#call.connection.at;
     this.#call = advance(this.#call, event, Date.now());
+    if (this.#call.connection.at !== before) {
+      clearTimeout(this.#watchdog);
+      if (this.#call.connection.at === "reconnecting") {
+        this.#watchdog = setTimeout(() => {
+          this.#end(endOf("SIGNAL_CLOSE"));
+        }, reconnectLimit);
+      }
+    }
     for (const listener of this.#listeners) listener();
     void this.#sendWaiting();
   }
@@ -114,8 +131,6 @@ export class CallController {
     this.#apply({ type: "transcript", event: { type: delivered ? "delivered" : "undelivered", id } });
   }
 }
-
-const left: CallEnd = { tone: "calm", title: "You left the call", detail: "", rejoin: false };
 
 function isWaiting(entry: { kind: string }): entry is Utterance {
   return entry.kind === "utterance" && (entry as Utterance).phase === "waiting";

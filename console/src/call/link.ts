@@ -24,6 +24,7 @@ setLogLevel(LogLevel.warn);
 
 export class Link {
   readonly #room = new Room();
+  #up = false;
   readonly #report: (event: CallEvent) => void;
 
   constructor(report: (event: CallEvent) => void) {
@@ -59,6 +60,7 @@ export class Link {
   #watchConnection(): void {
     const room = this.#room;
     room.on(RoomEvent.Connected, () => {
+      this.#up = true;
       this.#report({ type: "connected" });
       for (const participant of room.remoteParticipants.values()) this.#present(participant);
     });
@@ -70,8 +72,8 @@ export class Link {
       }
     });
     room.on(RoomEvent.Disconnected, (reason) => {
-      // Before the call is up, `join` has the better words.
-      if (reason === DisconnectReason.JOIN_FAILURE) return;
+      // Of a call that never was, `join` says why.
+      if (!this.#up) return;
       this.#report({ type: "ended", end: endOf(reason === undefined ? undefined : DisconnectReason[reason]) });
     });
   }

@@ -1,4 +1,4 @@
-import { ListBox, ListBoxItem, Text } from "react-aria-components";
+import { ListBox, ListBoxItem } from "react-aria-components";
 import type { ListedAgent } from "../api/api.ts";
 import { StateMark } from "../ui/StateMark.tsx";
 import styles from "./AgentPicker.module.css";
@@ -24,6 +24,7 @@ export function AgentPicker({ agents, choice, onChoose }: AgentPickerProps) {
       aria-label="Agent"
       className={styles["list"] ?? ""}
       selectionMode="single"
+      selectionBehavior="replace"
       disallowEmptySelection
       items={rowsOf(agents)}
       selectedKeys={[keyOf(choice)]}
@@ -35,14 +36,10 @@ export function AgentPicker({ agents, choice, onChoose }: AgentPickerProps) {
       {(row) => (
         <ListBoxItem id={row.key} textValue={row.name} className={styles["row"] ?? ""}>
           <StateMark state={row.state} />
-          <Text slot="label" className={styles["name"] ?? ""}>
-            {row.name}
-          </Text>
+          <span className={styles["name"]}>{row.name}</span>
           <span className={styles["note"]}>{row.note}</span>
           {row.detail === "" ? null : (
-            <Text slot="description" className={`${styles["detail"]} ${row.state === "failed" ? styles["bad"] : ""}`}>
-              {row.detail}
-            </Text>
+            <span className={`${styles["detail"]} ${row.state === "failed" ? styles["bad"] : ""}`}>{row.detail}</span>
           )}
         </ListBoxItem>
       )}

@@ -4,7 +4,7 @@ import { Copyable } from "../ui/Copyable.tsx";
 import { StateMark } from "../ui/StateMark.tsx";
 import { clock, dayTime, useNow } from "../ui/time.ts";
 import styles from "./CallPanel.module.css";
-import { Ribbon } from "./Ribbon.tsx";
+import { Ribbon, Swatch } from "./Ribbon.tsx";
 
 /** The facts of a call: the agent's state, the room, who is in it. */
 export function CallPanel({ call }: { call: Call }) {
@@ -34,6 +34,11 @@ function AgentCard({ agent, now }: { agent: Person; now: number }) {
         <Ribbon history={agent.history} now={now} />
         <figcaption>
           <span>1 min ago</span>
+          <span className={styles["legend"]}>
+            <Swatch state="listening" /> listens
+            <Swatch state="thinking" /> thinks
+            <Swatch state="speaking" /> speaks
+          </span>
           <span>now</span>
         </figcaption>
       </figure>

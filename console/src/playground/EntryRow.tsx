@@ -99,7 +99,7 @@ function ToolRow({ call }: { call: ToolCall }) {
       <span className={`${styles["who"]} ${styles["tool"]}`}>tool</span>
       <details className={styles["call"]}>
         <summary>
-          <code className={styles["name"]}>{name}</code>
+          <code>{name}</code>
           <code className={styles["args"]}>{brief(args)}</code>
           <span className={`${styles["outcome"]} ${outcome === "error" ? styles["bad"] : ""}`}>
             {outcomeWord[outcome]}

@@ -1,4 +1,4 @@
-import type { StateChange } from "../call/call.ts";
+import type { AgentState, StateChange } from "../call/call.ts";
 import styles from "./Ribbon.module.css";
 
 const minute = 60_000;
@@ -25,6 +25,15 @@ export function Ribbon({ history, now }: { history: readonly StateChange[]; now:
           height={10}
         />
       ))}
+    </svg>
+  );
+}
+
+/** The colour that a state has in the ribbon. */
+export function Swatch({ state }: { state: AgentState }) {
+  return (
+    <svg viewBox="0 0 8 8" width="8" height="8" aria-hidden="true">
+      <rect className={styles[state]} width="8" height="8" rx="1.5" />
     </svg>
   );
 }

@@ -33,11 +33,11 @@ class House:
     #: What the page is told of agents.
     agents: list[AgentListing] = field(default_factory=lambda: [FRONT_DESK])
 
-    async def visit(self, **context: Any) -> Playground:
+    async def visit(self, *, url: str = "", **context: Any) -> Playground:
         """Open the page, in a window of 1280 by 720 unless told otherwise."""
         context = {"viewport": {"width": 1280, "height": 720}, **context}
         page, complaints = await self.stack.enter_async_context(visitor(self.browser, **context))
-        await page.goto(self.url)
+        await page.goto(url or self.url)
         return Playground(page, complaints)
 
     async def agent(self, room: str, *, state: str = "listening") -> Peer:

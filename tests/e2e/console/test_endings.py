@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from livekit.protocol import models
 from playwright.async_api import expect
 
 from greenroom.config import ApiKey
 from greenroom.control import AgentListing
+from support.gate import gate_to
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -119,33 +122,30 @@ async def test_a_server_that_stops_says_so(house) -> None:
 
 
 async def test_an_interrupted_connection_is_said_and_what_is_typed_then_waits(house) -> None:
-    page = await house.visit()
-    # The first connection is cut, the ones after it wait until they may go through.
-    allowed: list[bool] = [True]
-    opened = []
+    async with gate_to(urlsplit(house.url).port) as gate:
+        page = await house.visit(url=f"http://127.0.0.1:{gate.port}")
+        await page.join()
+        await page.connected()
+        agent = await house.agent(await page.room_name())
+        await expect(page.state).to_have_text("listening")
 
-    async def gate(socket) -> None:
-        if allowed[0]:
-            opened.append(socket)
-            socket.connect_to_server()
-        else:
-            await socket.close(code=1011)
+        await gate.shut()
+        await expect(page.notice("Reconnecting")).to_be_visible()
+        await page.say("Are you still there?")
+        await expect(page.said("Are you still there?", by="visitor", phase="waiting")).to_be_visible()
+        await gate.open()
+        assert (await agent.next("text", within=30))[0] == "Are you still there?"
+        await page.connected()
+        await expect(page.notice("Reconnecting")).to_have_count(0)
 
-    await page.page.route_web_socket("**/rtc/**", gate)
-    await page.join()
-    await page.connected()
-    agent = await house.agent(await page.room_name())
-    await expect(page.state).to_have_text("listening")
 
-    allowed[0] = False
-    await opened[0].close(code=1011)
-    await expect(page.notice("Reconnecting")).to_be_visible()
-    await page.say("Are you still there?")
-    await expect(page.said("Are you still there?", by="visitor", phase="waiting")).to_be_visible()
-    allowed[0] = True
-    await page.connected()
-    assert (await agent.next("text"))[0] == "Are you still there?"
-    await expect(page.notice("Reconnecting")).to_have_count(0)
+async def test_a_server_that_does_not_answer_is_said_to_be_gone(house) -> None:
+    async with gate_to(urlsplit(house.url).port) as gate:
+        page = await house.visit(url=f"http://127.0.0.1:{gate.port}")
+        await expect(page.page.get_by_role("option", name="front-desk")).to_be_visible()
+        await gate.shut()
+        await page.join()
+        await expect(page.notice("Greenroom does not answer")).to_be_visible()
 
 
 async def test_a_list_that_cannot_be_renewed_says_that_it_may_be_old(house) -> None:
