@@ -171,10 +171,13 @@ async def test_a_job_may_be_ended_by_the_worker_that_is_asked(stage: AgentStage)
 async def test_a_job_waits_for_its_worker_and_says_why(stage: AgentStage) -> None:
     await stage.join("ada", room_config=wants("front_desk"))
     (dispatch,) = stage.server.agents.list_dispatch("lobby")
-    assert [job.state.status for job in dispatch.state.jobs] == [agent.JS_PENDING]
+    (waiting,) = [job.state for job in dispatch.state.jobs]
+    assert (waiting.status, waiting.reason) == (agent.JS_PENDING, agent.JSR_NO_CAPACITY)
+    assert waiting.error.startswith("waits for a worker: no agent worker is connected. Start one")
     assert stage.server.agents.history("lobby", dispatch.id)[-1].detail == "no agent worker is connected"
     worker = await stage.worker("front_desk")
     assert (await worker.assignment()).job.dispatch_id == dispatch.id
+    assert stage.only_job(agent_name="front_desk").state.error == ""
 
 
 async def test_at_the_deadline_the_job_fails_and_says_what_to_do() -> None:

@@ -22,6 +22,8 @@ def test_the_worker_says_how_its_job_ended(stage: Stage, status: agent.JobStatus
     stage.report(worker, job.id, status, "what happened")
     assert (job.phase, job.status, job.error) == (Phase.ENDED, status, "what happened")
     assert stage.terminated() == []
+    (line,) = stage.logged("job ended")
+    assert "what happened" not in line.fields.values()
 
 
 def test_only_the_worker_that_has_the_job_can_end_it(stage: Stage) -> None:

@@ -167,8 +167,13 @@ class JobBoard:
         *,
         error: str = "",
         reason: agent.JobStateReason = agent.JSR_UNSPECIFIED,
+        reported: bool = False,
     ) -> None:
-        """End the job, whatever it is doing."""
+        """End the job, whatever it is doing.
+
+        :param reported: the error is in the worker's words. Those may repeat what a caller said, so they are
+            shown to who lists the dispatch but not written to the log.
+        """
         self._unwait(job)
         self.alarms.set(job, None)
         worker = self.pool.get(job.worker_id)
@@ -183,7 +188,7 @@ class JobBoard:
         self.record(job, "ended", now, worker_id=job.worker_id, detail=error)
         if self.is_visible(job):
             name = agent.JobStatus.Name(status).removeprefix("JS_").lower()
-            self.log("job ended", job, status=name, error=error)
+            self.log("job ended", job, status=name, error="" if reported else error)
         if job.dispatch is None:
             self.forget(job)
         elif len(job.dispatch.jobs) > ENDED_JOBS:

@@ -95,7 +95,7 @@ class Custody:
             return
         job.updated_at = now
         if update.status in _ENDINGS:
-            self._board.end(job, update.status, now, error=update.error)
+            self._board.end(job, update.status, now, error=update.error, reported=True)
         elif running and job.phase is Phase.ASSIGNED:
             job.phase = Phase.RUNNING
             self._board.record(job, "running", now, worker_id=worker.id)

@@ -21,7 +21,7 @@ from greenroom.server.agents._board import JobBoard
 from greenroom.server.agents._custody import Custody
 from greenroom.server.agents._effects import Disconnect, Effect, Evict, Log, Welcome
 from greenroom.server.agents._model import HELD, Dispatch, Job, Person, Phase, Room, Worker, WorkerKey
-from greenroom.server.agents._pool import WorkerPool, is_able
+from greenroom.server.agents._pool import Why, WorkerPool, is_able
 
 POLICY_VIOLATION: Final = 1008
 MAX_EVICTED: Final = 200
@@ -70,6 +70,10 @@ class Dispatcher:
     def listed_jobs(self, dispatch: Dispatch) -> list[Job]:
         """Return the jobs of a dispatch that its owner would recognise."""
         return [job for job in dispatch.jobs.values() if self._board.is_visible(job)]
+
+    def waits_for(self, job: Job) -> Why | None:
+        """Return why the job waits; ``None`` when it does not."""
+        return self._pool.explain(job) if job.phase is Phase.PENDING else None
 
     def next_wake(self) -> float | None:
         """Return when :meth:`wake` has something to do."""
@@ -263,7 +267,7 @@ class Dispatcher:
         if update.HasField("status"):
             worker.available = update.status == agent.WS_AVAILABLE
         worker.draining = update.draining
-        worker.load = update.load if math.isfinite(update.load) else 1.0
+        worker.load = max(0.0, update.load) if math.isfinite(update.load) else 1.0
         worker.job_count = update.job_count
         worker.updated_at = now
         if is_able(worker) and not was_able:

@@ -204,8 +204,18 @@ class AgentManager:
                 yield self._message(dispatch, info, self._dispatcher.listed_jobs(dispatch))
 
     def _message(self, dispatch: Dispatch, room: models.Room, jobs: Iterable[Job]) -> dispatch_pb.AgentDispatch:
-        told = [job_message(job, room, self._runner.participant(job), state=job_state(job)) for job in jobs]
-        return dispatch_message(dispatch, told)
+        return dispatch_message(
+            dispatch,
+            [
+                job_message(
+                    job,
+                    room,
+                    self._runner.participant(job),
+                    state=job_state(job, self._dispatcher.waits_for(job)),
+                )
+                for job in jobs
+            ],
+        )
 
     async def _departure(self, seats: list[str]) -> None:
         """Return when all of ``seats`` are empty, or after :data:`LEAVE_TIMEOUT`."""

@@ -14,6 +14,7 @@ from livekit.protocol import agent_dispatch as dispatch_pb
 from greenroom.config import ApiKey
 from greenroom.grants import VideoGrant, mint
 from greenroom.server.agents._model import Answer, Dispatch, Job
+from greenroom.server.agents._pool import Why
 
 AGENT_PROTOCOL: Final = 1
 TOKEN_TTL: Final = 3600.0
@@ -54,9 +55,12 @@ def offered_state(worker_id: str, now: float) -> agent.JobState:
     return agent.JobState(status=agent.JS_RUNNING, worker_id=worker_id, started_at=at, updated_at=at)
 
 
-def job_state(job: Job) -> agent.JobState:
-    """Return the state of a job as ``ListDispatch`` tells it."""
-    return agent.JobState(
+def job_state(job: Job, why: Why | None = None) -> agent.JobState:
+    """Return the state of a job as ``ListDispatch`` tells it.
+
+    :param why: for a job that waits, what for; it stands where a job that failed has its error.
+    """
+    state = agent.JobState(
         status=job.status,
         error=job.error,
         reason=job.reason,
@@ -66,6 +70,10 @@ def job_state(job: Job) -> agent.JobState:
         participant_identity=job.identity,
         worker_id=job.worker_id,
     )
+    if why is not None:
+        state.error = f"waits for a worker: {why.reason}. {why.fix}"
+        state.reason = agent.JSR_RETRYING if job.asked else agent.JSR_NO_CAPACITY
+    return state
 
 
 def dispatch_message(dispatch: Dispatch, jobs: Iterable[agent.Job]) -> dispatch_pb.AgentDispatch:

@@ -38,6 +38,7 @@ class Runner:
         self._dispatcher = dispatcher
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
+        self._stopped = False
 
     def run(self, effects: Iterable[Effect]) -> None:
         """Carry out ``effects`` and set the timer for what comes next."""
@@ -46,7 +47,8 @@ class Runner:
         self._arm()
 
     def stop(self) -> None:
-        """Let no more time pass."""
+        """Let no more time pass. Idempotent."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -111,7 +113,7 @@ class Runner:
 
     def _arm(self) -> None:
         due = self._dispatcher.next_wake()
-        if due is None or (self._timer is not None and self._timer_due <= due):
+        if due is None or self._stopped or (self._timer is not None and self._timer_due <= due):
             return
         if self._timer is not None:
             self._timer.cancel()
