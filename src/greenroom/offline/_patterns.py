@@ -20,6 +20,7 @@ MAX_TEXT: Final = 500
 _APOSTROPHES: Final = str.maketrans({"‘": "'", "’": "'", "`": "'", "´": "'"})
 _TOKEN: Final = re.compile(r"\{(?P<slot>[^{}]*)\}|(?P<mark>[\[\]()|{}])|(?P<word>[\w'-]+)|[^\w'{}\[\]()|-]+")
 _SLOT: Final = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?::\s*(?P<kind>.+?)\s*)?")
+_PUNCTUATION: Final = re.compile(r"(\W{3})\W+")
 _CLOSING: Final = {"[": "]", "(": ")"}
 _GAP: Final = r"[^\w]*?"
 _END: Final = r"[^\w]*(?:(?:please|thanks|thank\s+you)[^\w]*)*$"
@@ -30,8 +31,14 @@ class PatternError(ValueError):
 
 
 def normalise(text: str) -> str:
-    """Return what was said on one line, with plain apostrophes, cut at ``MAX_TEXT`` characters."""
-    return " ".join(unicodedata.normalize("NFKC", text[:MAX_TEXT]).translate(_APOSTROPHES).split())
+    """Return what was said on one line: plain apostrophes, no long runs of punctuation, ``MAX_TEXT`` characters."""
+    line = _one_line(text[:MAX_TEXT])
+    # Long runs would make the matching of gaps between words slow.
+    return _PUNCTUATION.sub(r"\1", line)[:MAX_TEXT]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_APOSTROPHES).split())
 
 
 def slot_type(name: str, kind: str | None) -> SlotType:
@@ -127,7 +134,7 @@ def compile_pattern(source: str | re.Pattern[str]) -> Pattern:
 
 
 def _tokens(source: str) -> Iterator[tuple[str, str]]:
-    for found in _TOKEN.finditer(normalise(source)):
+    for found in _TOKEN.finditer(_one_line(source)):
         if found["slot"] is not None:
             yield "slot", found["slot"]
         elif found["mark"]:

@@ -200,7 +200,7 @@ _TIME_ALONE: Final = (
 TYPES: Final[Mapping[str, SlotType]] = {
     kind.name: kind
     for kind in (
-        SlotType("text", r".+?", _read_text, "What is the {label}?"),
+        SlotType("text", r"(?=\S).+?(?<=\S)", _read_text, "What is the {label}?"),
         SlotType("word", r"\w(?:[\w'-]*\w)?", str, "What is the {label}?"),
         SlotType("int", rf"\d+|{_NUMBER_WORDS}", read_number, "How many {label}?"),
         SlotType("number", rf"-?\d+(?:\.\d+)?|{_NUMBER_WORDS}", _read_decimal, "How much {label}?"),

@@ -32,6 +32,7 @@ TABLE = "book a table for {people:int} at {time}"
         ("(book|reserve) {what}", "please reserve the blue room, thanks!", {"what": "the blue room"}),
         ("remind me to {what} [at {time}]", "remind me to call mum at 3pm", {"what": "call mum", "time": "15:00"}),
         ("remind me to {what} [at {time}]", "remind me to call mum", {"what": "call mum"}),
+        ("pay {amount} to {name}", "pay $5.50 to Ada", {"amount": "$5.50", "name": "Ada"}),
         ("(for {people:int}|with {people:int} people)", "with 3 people", {"people": 3}),
         ("a {size:small|extra large} pizza", "A Extra Large pizza", {"size": "extra large"}),
         ("what's your check-in time", "Whats your check in time?", {}),
@@ -87,6 +88,10 @@ def test_an_unreadable_pattern_is_refused_with_the_reason(pattern: str, complain
 
 def test_only_the_beginning_of_a_long_text_is_looked_at() -> None:
     assert match("hello", "x " * MAX_TEXT + "hello") is None
+
+
+def test_long_runs_of_punctuation_are_cut_before_matching() -> None:
+    assert normalise("one" + "'" * 400 + "two, three") == "one'''two, three"
 
 
 @given(said=st.text(max_size=200))
