@@ -119,3 +119,13 @@ def test_a_long_life_is_remembered_in_bounded_space(stage: Stage) -> None:
     assert len(dispatch.jobs) <= ENDED_JOBS + 1
     assert len(dispatch.history) == HISTORY
     assert len(list(stage.dispatcher.jobs())) <= ENDED_JOBS + 1
+
+
+def test_the_end_of_a_replaced_connection_is_not_the_end_of_the_person(stage: Stage) -> None:
+    room = stage.room()
+    old = stage.join(room, "ada")
+    stage.join(room, "ada")
+    stage.leave(room, "ada", old)
+    worker = stage.worker("a", job_type=agent.JT_PARTICIPANT)
+    stage.dispatch(room, "a")
+    assert stage.offers() == [worker]

@@ -298,6 +298,7 @@ def test_a_new_version_takes_over_from_the_one_it_replaces(stage: Stage, old_lea
     job, seat = stage.running(room, old)
     new = stage.worker()
     stage.report(new, job.id, agent.JS_RUNNING)
+    assert [worker.jobs for worker in stage.dispatcher.workers()] == [set(), {job.id}]
     if old_leaves == "first":
         stage.leave(room, job.identity, seat)
         stage.pass_time(TAKEOVER - 1)
@@ -340,3 +341,69 @@ def test_an_agent_that_is_slow_to_join_is_worth_one_log_line(stage: Stage) -> No
     stage.pass_time(SLOW_START * 3)
     assert len(stage.logged("agent has not joined the room of its job")) == 1
     assert job.phase is Phase.RUNNING
+
+
+def test_an_agent_that_comes_back_after_its_worker_was_told_to_end_does_not_revive_the_job(stage: Stage) -> None:
+    worker, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, worker)
+    stage.leave(room, job.identity, seat)
+    stage.join(room, job.identity, dependent=True)
+    stage.pass_time(LAST_WORD)
+    assert job.phase is Phase.ENDED
+
+
+def test_a_worker_that_returned_has_its_job_as_before(stage: Stage) -> None:
+    first, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, first)
+    stage.lose(first)
+    again = stage.worker()
+    stage.migrate(again, job.id)
+    stage.leave(room, job.identity, seat)
+    stage.pass_time(LAST_WORD)
+    assert job.phase is Phase.ENDED
+
+
+def test_a_worker_that_claims_a_job_that_has_ended_is_told_so(stage: Stage) -> None:
+    first, room = stage.worker(), stage.room()
+    job, _ = stage.running(room, first)
+    stage.report(first, job.id, agent.JS_SUCCESS)
+    again = stage.worker()
+    stage.migrate(again, job.id)
+    assert stage.terminated() == [(again, job.id)]
+
+
+def test_a_worker_that_claims_a_job_nobody_has_is_told_nothing(stage: Stage) -> None:
+    job = stage.job_of(stage.dispatch(stage.room(implicit=False), "a"))
+    stage.migrate(stage.worker("b"), job.id)
+    assert stage.terminated() == []
+    assert job.phase is Phase.PENDING
+
+
+def test_when_a_worker_is_given_up_those_that_declined_are_asked_again_until_a_new_deadline(stage: Stage) -> None:
+    room = stage.room()
+    job = stage.room_job(room)
+    stage.pass_time(stage.settings.dispatch_deadline - 1)
+    unwilling = stage.worker()
+    stage.decline(unwilling, job.id)
+    holder = stage.worker()
+    stage.accept(holder, job.id)
+    stage.lose(holder)
+    stage.pass_time(RECONNECT_GRACE)
+    assert stage.offers() == [unwilling, holder, unwilling]
+    stage.decline(unwilling, job.id)
+    assert job.phase is Phase.PENDING
+    stage.lose(unwilling)
+    stage.pass_time(stage.settings.dispatch_deadline)
+    assert job.reason == agent.JSR_NO_CAPACITY
+
+
+def test_an_identity_is_welcome_again_once_another_job_has_it(stage: Stage) -> None:
+    worker, room = stage.worker(), stage.room(implicit=False)
+    old = stage.dispatch(room)
+    stage.accept(worker, stage.job_of(old).id, "assistant")
+    stage.did(stage.dispatcher.delete_dispatch(room, old.id, stage.now))
+    job = stage.job_of(stage.dispatch(room))
+    stage.accept(worker, job.id, "assistant")
+    stage.report(worker, job.id, agent.JS_SUCCESS)
+    stage.join(room, "assistant", dependent=True)
+    assert not [effect for effect in stage.effects if isinstance(effect, Evict)]

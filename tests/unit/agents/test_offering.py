@@ -242,3 +242,14 @@ def test_a_worker_that_did_not_get_the_job_cannot_end_it(stage: Stage) -> None:
     stage.accept(second, job.id)
     stage.decline(first, job.id, terminate=True)
     assert job.phase is Phase.ASSIGNED
+
+
+def test_a_worker_that_answers_again_is_asked_like_the_others(stage: Stage) -> None:
+    first = stage.worker()
+    job = stage.room_job(stage.room("first"))
+    stage.pass_time(stage.settings.availability_timeout)
+    stage.accept(first, job.id)
+    second = stage.worker()
+    for number in range(30):
+        stage.room(f"room {number}")
+    assert {first, second} == set(stage.offers()[-30:])
