@@ -186,8 +186,9 @@ async def front_desk(ctx: JobContext) -> None:
     # A greeting said before anybody is there to hear it would be lost.
     await ctx.connect()
     await ctx.wait_for_participant()
-    # In text nothing has to guess when somebody speaks or has finished.
+    # Text only: no voice, and nothing that guesses when somebody speaks or has finished.
     session: AgentSession[None] = AgentSession(llm=language_model(), vad=None, turn_handling={"turn_detection": None})
+    session.output.set_audio_enabled(False)
     await session.start(
         FrontDesk(Diary(datetime.now().astimezone().date())),
         room=ctx.room,
