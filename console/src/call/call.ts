@@ -157,6 +157,11 @@ export function isInCall(call: Call): boolean {
   return call.connection.at !== "idle" && call.connection.at !== "ended";
 }
 
+/** Whether what the page shows of others may have changed since. */
+export function isStale(call: Call): boolean {
+  return call.connection.at === "reconnecting";
+}
+
 /** An agent that does not say its state is taken to listen after this long. */
 export const silentAgentGrace = 3000;
 /** An agent that has been quiet for this long has said its greeting, or has none. */

@@ -45,7 +45,7 @@ export class Link {
       this.#report({ type: "ended", end: endOfJoin(failureOf(error, message), message, ticket.url) });
       return;
     }
-    this.#report({ type: "identified", sid: await this.#room.getSid() });
+    await this.#identify();
   }
 
   async leave(): Promise<void> {
@@ -55,6 +55,11 @@ export class Link {
   /** Sends what the visitor typed. Rejects when it could not be sent. */
   async send(text: string): Promise<void> {
     await this.#room.localParticipant.sendText(text, { topic: topic.chat });
+  }
+
+  /** A server that came back without its memory made a new room of the same name. */
+  async #identify(): Promise<void> {
+    this.#report({ type: "identified", sid: await this.#room.getSid() });
   }
 
   #watchConnection(): void {
@@ -69,6 +74,7 @@ export class Link {
         this.#report({ type: "interrupted" });
       } else if (state === ConnectionState.Connected) {
         this.#report({ type: "resumed" });
+        void this.#identify();
       }
     });
     room.on(RoomEvent.Disconnected, (reason) => {

@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { agentOf, type Call, durationOf, isInCall, type Person } from "../call/call.ts";
+import { agentOf, type Call, durationOf, isInCall, isStale, type Person } from "../call/call.ts";
 import { Copyable } from "../ui/Copyable.tsx";
 import { StateMark } from "../ui/StateMark.tsx";
 import { clock, dayTime, useNow } from "../ui/time.ts";
@@ -13,22 +13,22 @@ export function CallPanel({ call }: { call: Call }) {
   const agent = agentOf(call);
   return (
     <>
-      {inCall && agent !== null ? <AgentCard agent={agent} now={now} /> : null}
+      {inCall && agent !== null ? <AgentCard agent={agent} now={now} stale={isStale(call)} /> : null}
       <RoomCard call={call} now={now} />
       {inCall ? <PeopleCard call={call} /> : null}
     </>
   );
 }
 
-function AgentCard({ agent, now }: { agent: Person; now: number }) {
+function AgentCard({ agent, now, stale }: { agent: Person; now: number; stale: boolean }) {
   const since = agent.history.at(-1)?.at ?? agent.joinedAt;
   return (
-    <section className={styles["card"]} aria-labelledby="agent-heading">
+    <section className={`${styles["card"]} ${stale ? styles["stale"] : ""}`} aria-labelledby="agent-heading">
       <h2 id="agent-heading">Agent</h2>
       <div className={styles["state"]}>
         <StateMark state={agent.state ?? "unknown"} />
         <strong data-testid="agent-state">{agent.state ?? "no state"}</strong>
-        <span className={styles["since"]}>{clock(now - since)}</span>
+        <span className={styles["since"]}>{stale ? "last known" : clock(now - since)}</span>
       </div>
       <figure className={styles["history"]}>
         <Ribbon history={agent.history} now={now} />

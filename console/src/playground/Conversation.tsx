@@ -1,5 +1,5 @@
 import type { ListedAgent } from "../api/api.ts";
-import { agentOf, type Call, durationOf, isInCall } from "../call/call.ts";
+import { agentOf, type Call, durationOf, isInCall, isStale } from "../call/call.ts";
 import type { CallController } from "../call/controller.ts";
 import { noticeOf } from "../call/notices.ts";
 import { Button } from "../ui/Button.tsx";
@@ -58,7 +58,7 @@ export function Conversation({ call, controller, agents, sideOpen, onToggleSide 
 function calleeWord(call: Call): string {
   if (!isInCall(call)) return "call over";
   const agent = agentOf(call);
-  if (agent !== null) return agent.state ?? "here";
+  if (agent !== null) return `${agent.state ?? "here"}${isStale(call) ? " when last seen" : ""}`;
   return call.departed === null ? "not here yet" : "left";
 }
 

@@ -21,6 +21,10 @@ export function Playground() {
     controller.prepare();
   }, [controller]);
 
+  useEffect(() => {
+    document.title = inCall ? "In a call · Greenroom" : "Playground · Greenroom";
+  }, [inCall]);
+
   return (
     <div className={styles["playground"]} data-side={idle || sideOpen ? "open" : "closed"} data-idle={idle}>
       <aside className={styles["side"]} aria-label={inCall ? "This call" : "New call"} id="side">

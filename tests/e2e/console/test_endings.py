@@ -131,6 +131,7 @@ async def test_an_interrupted_connection_is_said_and_what_is_typed_then_waits(ho
 
         await gate.shut()
         await expect(page.notice("Reconnecting")).to_be_visible()
+        await expect(page.page.get_by_text("listening when last seen")).to_be_visible()
         await page.say("Are you still there?")
         await expect(page.said("Are you still there?", by="visitor", phase="waiting")).to_be_visible()
         await gate.open()
