@@ -81,6 +81,7 @@ class FrontDesk(Agent):
         self._diary = diary
 
     async def on_enter(self) -> None:
+        """Greet the caller."""
         self.session.generate_reply(instructions=f'Greet the caller with: "{GREETING}"')
 
     @function_tool
