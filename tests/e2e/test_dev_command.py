@@ -80,6 +80,21 @@ async def test_every_agent_of_a_directory_runs_and_nothing_else(tmp_path: Path) 
         assert not [line for line in program.lines if "three" in line or "Traceback" in line]
 
 
+async def test_agents_come_and_go_with_their_files(tmp_path: Path) -> None:
+    write_agent(tmp_path / "one.py", "one")
+    async with greenroom("dev", ".", *ANY_PORT, cwd=tmp_path) as program:
+        url = await program.ready()
+        said = await registered(program, "one")
+        (tmp_path / "more").mkdir()
+        write_agent(tmp_path / "more" / "two.py", "two")
+        said = await registered(program, "two", after=said)
+        (tmp_path / "one.py").unlink()
+        await program.line("one +agent file is gone, stopping it", after=said)
+        await program.line("worker disconnected .*agent_name=one", after=said)
+        assert [agent["name"] for agent in await agents_of(url)] == ["two"]
+        assert await program.interrupt() == 0
+
+
 async def test_saving_the_agent_or_its_helper_restarts_it(tmp_path: Path) -> None:
     mark, environment = marked()
     helper = tmp_path / "helper.py"

@@ -88,8 +88,8 @@ async def run_dev(config: DevConfig, on_ready: Callable[[str], None]) -> int:
         )
         agents = Supervisor(discovery, settings, guard, reload=config.reload, on_failed=stop.set)
         # Agents take seconds to import what they need. The server is there long before they ask for it.
-        agents.start(survey)
         try:
+            await agents.start(survey)
             await _serve(config, opened, agents, on_ready, stop)
         finally:
             await agents.stop()

@@ -67,6 +67,8 @@ class SupervisedAgent:
     ) -> None:
         self.file = file
         self.stamp = stamp_of(file)
+        #: Set once its first process is there, or cannot be.
+        self.launched = asyncio.Event()
         self._settings = settings
         self._guardian = guardian
         self._slots = slots
@@ -93,7 +95,10 @@ class SupervisedAgent:
 
     def start(self) -> None:
         """Start it for the first time."""
-        self._apply(self._core.start(time.monotonic(), _problem(self.file)))
+        problem = _problem(self.file)
+        self._apply(self._core.start(time.monotonic(), problem))
+        if problem:
+            self.launched.set()
 
     def update(self, file: AgentFile) -> None:
         """Take note of how its files are now; restart it if one of them was saved."""
@@ -146,6 +151,7 @@ class SupervisedAgent:
         try:
             await self._start_process(number, self._runs[number])
         except OSError as error:
+            self.launched.set()
             self._forget(number)
             self._apply(self._core.exited(number, f"cannot be started: {error.strerror}", time.monotonic()))
 
@@ -166,6 +172,7 @@ class SupervisedAgent:
                 lambda raw: self._on_line(number, raw),
                 lambda code, tail: self._on_exit(number, code, tail),
             )
+            self.launched.set()
             if number not in self._core.runs:
                 await run.process.terminate()
             # The slot is kept while the worker imports, unless it takes unreasonably long.
@@ -284,10 +291,14 @@ class Supervisor:
         """Return what the page shows."""
         return [agent.listing() for agent in self._agents.values()]
 
-    def start(self, survey: Survey) -> None:
-        """Start the agents of ``survey``, and follow their files if reloading."""
-        for file in survey.agents.values():
-            self._add(file)
+    async def start(self, survey: Survey) -> None:
+        """Start the agents of ``survey``, and follow their files if reloading.
+
+        Returns when as many processes are there as may start at once, so that they work while the caller does.
+        """
+        agents = [self._add(file) for file in survey.agents.values()]
+        for agent in agents[:_STARTING_AT_ONCE]:
+            await agent.launched.wait()
         if self.reload:
             self._watching = asyncio.get_running_loop().create_task(self._watch(survey.directories))
 
@@ -300,26 +311,36 @@ class Supervisor:
         if self._agents:
             await asyncio.gather(*(agent.stop() for agent in self._agents.values()))
 
-    def _add(self, file: AgentFile) -> None:
+    def _add(self, file: AgentFile) -> SupervisedAgent:
         agent = SupervisedAgent(
             file, self._settings, self._guardian, self._slots, reload=self.reload, on_failed=self._check_failed
         )
         self._agents[file.path] = agent
         agent.start()
+        return agent
 
     def _check_failed(self) -> None:
         if self.failed:
             self._on_failed()
 
     async def _watch(self, directories: frozenset[Path]) -> None:
-        while True:
-            # What was saved between two watches is found by looking once more.
-            directories = await self._follow(directories)
-            async for _ in changes(directories):
-                found = await self._follow(directories)
-                if found != directories:
-                    directories = found
-                    break
+        try:
+            while True:
+                directories = await self._watch_until_moved(directories)
+        except Exception as error:
+            # Too many watches, usually. Everything else goes on.
+            _log.error("files are not watched any more, saving restarts nothing: %s", error, extra={"source": "dev"})
+
+    async def _watch_until_moved(self, directories: frozenset[Path]) -> frozenset[Path]:
+        # What was saved between two watches is found by looking once more.
+        found = await self._follow(directories)
+        if found != directories:
+            return found
+        async for _ in changes(directories):
+            found = await self._follow(directories)
+            if found != directories:
+                break
+        return found
 
     async def _follow(self, directories: frozenset[Path]) -> frozenset[Path]:
         try:

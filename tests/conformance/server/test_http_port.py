@@ -68,10 +68,20 @@ async def test_a_long_request_line_passes_and_an_endless_one_does_not() -> None:
         assert (await client.get(f"{url}/?{'q' * 60_000}")).text == "60000"
         async with websockets.connect(f"{url.replace('http', 'ws')}/?{'q' * 60_000}") as connection:
             assert await connection.recv() == "60000"
-        host, port = url.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /?" + b"q" * 300_000)
-        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        assert await _answer_to(url, b"GET /?" + b"q" * 2_000_000) in {b"", b"HTTP/1.1 400 Bad Request\r\n"}
+
+
+async def _answer_to(url: str, request: bytes) -> bytes:
+    """Return the first line of the answer; empty when the connection was closed under the request."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        async with asyncio.timeout(30):
+            writer.write(request)
+            return await reader.readline()
+    except ConnectionError:
+        return b""
+    finally:
         writer.close()
 
 
