@@ -8,7 +8,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from livekit import rtc
 
+from greenroom.config import ApiKey
+from greenroom.grants import VideoGrant, mint
 from support.program import greenroom, names_in, outcome
 
 pytestmark = pytest.mark.e2e
@@ -31,6 +34,19 @@ async def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
         await program.ready()
         program.process.terminate()
         assert await program.ended() == 0
+        assert not [line for line in program.lines if "Traceback" in line]
+
+
+async def test_everybody_is_told_that_the_server_shuts_down(tmp_path: Path) -> None:
+    token = mint(ApiKey(key="devkey", secret="secret"), identity="ada", video=VideoGrant(room_join=True, room="lobby"))
+    reason: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async with greenroom("server", *ANY_PORT, cwd=tmp_path) as program:
+        url = await program.ready()
+        room = rtc.Room()
+        room.on("disconnected", reason.set_result)
+        await room.connect(url.replace("http", "ws"), token)
+        assert await program.interrupt() == 0
+        assert await reason == rtc.DisconnectReason.SERVER_SHUTDOWN
         assert not [line for line in program.lines if "Traceback" in line]
 
 
