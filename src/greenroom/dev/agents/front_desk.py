@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from datetime import date, datetime, timedelta
+from multiprocessing import forkserver
 from typing import Any
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, ToolError, function_tool, llm, room_io
@@ -177,8 +179,15 @@ def language_model() -> llm.LLM[Any]:
 
 # In text, jobs have no use for the local speech models, which would take 250 MB.
 os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
-# One process waits for the next call, so that its caller is greeted at once. The health page stays on this machine.
-server = AgentServer(num_idle_processes=1, host="127.0.0.1")
+# The health page stays on this machine.
+server = AgentServer(host="127.0.0.1")
+
+
+@server.on("worker_registered")
+def warm_up(*_: object) -> None:
+    """Start the process that jobs are forked from before the first call needs it; its caller waits a second less."""
+    if sys.platform == "linux":
+        forkserver.ensure_running()
 
 
 @server.rtc_session(agent_name="front-desk")
