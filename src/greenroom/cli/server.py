@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
+import sys
+from collections.abc import Iterator
 
 from greenroom.cli._logs import configure_logging
 from greenroom.cli._options import ServerOptions
@@ -27,7 +30,9 @@ async def _serve(config: ServerConfig) -> int:
     check_udp_port(config.bind, config.rtc_port)
     opened = listen(config.bind, config.port)
     try:
-        from greenroom.server import Server  # noqa: PLC0415 - once the ports are known to be free
+        # Once the ports are known to be free.
+        with _without_cryptography():
+            from greenroom.server import Server  # noqa: PLC0415
 
         server = Server(config)
         await server.start()
@@ -44,6 +49,22 @@ async def _serve(config: ServerConfig) -> int:
     finally:
         opened.close()
     return 0
+
+
+@contextlib.contextmanager
+def _without_cryptography() -> Iterator[None]:
+    """Hide the cryptography package from PyJWT, which takes it along wherever it happens to be installed.
+
+    LiveKit's tokens need none of it: it would be a sixth of this program's memory and of its start.
+    """
+    if "cryptography" in sys.modules:
+        yield
+        return
+    sys.modules["cryptography"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["cryptography"]
 
 
 def _ready(config: ServerConfig, url: str) -> None:

@@ -97,10 +97,20 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
             {"starlette", "uvicorn", "google.protobuf", "asyncio", "livekit"},
         ),
         (
-            "from greenroom.cli._quick import quick_server; from greenroom.cli.server import run_server;"
-            "import greenroom.server._serve as s; s.defer_uvicorn(); import greenroom.server._uvicorn;"
-            "from greenroom.server import Server",
-            {"cyclopts", "rich", "click", "watchfiles", "livekit.api", "livekit.rtc", "livekit.agents", "aiohttp"},
+            "import greenroom.cli.server as command, greenroom.server._serve as serving\n"
+            "with command._without_cryptography(): from greenroom.server import Server\n"
+            "serving.defer_uvicorn(); import greenroom.server._uvicorn",
+            {
+                "cryptography",
+                "cyclopts",
+                "rich",
+                "click",
+                "watchfiles",
+                "livekit.api",
+                "livekit.rtc",
+                "livekit.agents",
+                "aiohttp",
+            },
         ),
     ],
 )
