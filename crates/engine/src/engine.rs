@@ -51,20 +51,20 @@ impl Engine {
         let doorbell = Arc::new(Doorbell { waker, rung: AtomicBool::new(false) });
         let mailbox = Arc::new(Mailbox::new()?);
         let counters = Arc::new(Counters::default());
+        let EngineConfig { max_message, send_buffer, .. } = *config;
         let (commands, inbox) = unbounded();
-        let recipe = Recipe::new(socket.candidates.clone(), config.max_message);
-        let hub = Hub::new(recipe, config.send_buffer, counters.clone());
         let mut worker = Worker {
             socket,
             poll,
             inbox,
-            hub,
             doorbell: doorbell.clone(),
             mailbox: mailbox.clone(),
             counters: counters.clone(),
         };
         worker.poll.registry().register(&mut worker.socket.io, SOCKET, Interest::READABLE)?;
-        let thread = std::thread::Builder::new().name("greenroom-media".into()).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new()
+            .name("greenroom-media".into())
+            .spawn(move || worker.run(max_message, send_buffer))?;
         Ok(Self { port, commands, doorbell, mailbox, counters, thread: Mutex::new(Some(thread)) })
     }
 
@@ -203,40 +203,42 @@ impl Mailbox {
     }
 }
 
-/// What the media thread owns.
+/// The thread's edge: what the hub needs of the world.
 struct Worker {
     socket: MediaSocket,
     poll: Poll,
     inbox: Receiver<Command>,
-    hub: Hub,
     doorbell: Arc<Doorbell>,
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
 }
 
 impl Worker {
-    fn run(mut self) {
+    fn run(mut self, max_message: u32, send_buffer: usize) {
         fault::guard_this_thread();
+        // Here and not in the caller: the first use of the crypto library gathers entropy for tens of milliseconds.
+        let recipe = Recipe::new(self.socket.candidates.clone(), max_message);
+        let mut hub = Hub::new(recipe, send_buffer, self.counters.clone());
         // Transports catch their own panics. One that gets here is a defect of the thread itself: it costs all
         // transports, and the thread goes on with none.
-        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve())) {
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve(&mut hub))) {
             self.counters.faults.add(1);
             let detail = fault::describe(&*panic);
-            for transport in self.hub.forget() {
+            for transport in hub.forget() {
                 let detail = detail.clone();
-                self.hub.effects.events.push(Event::Closed { transport, reason: Reason::Fault, detail });
+                hub.effects.events.push(Event::Closed { transport, reason: Reason::Fault, detail });
             }
-            self.deliver();
+            self.deliver(&mut hub);
         }
     }
 
     /// Serve until told to stop.
-    fn serve(&mut self) {
+    fn serve(&mut self, hub: &mut Hub) {
         let mut ready = Events::with_capacity(8);
         let (mut more_datagrams, mut more_commands) = (true, true);
         loop {
             if !(more_datagrams || more_commands) {
-                let timeout = self.hub.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+                let timeout = hub.deadline().map(|at| at.saturating_duration_since(Instant::now()));
                 if self.poll.poll(&mut ready, timeout).is_err() {
                     continue;
                 }
@@ -244,24 +246,24 @@ impl Worker {
             }
             // Datagrams before timers: after a pause the sign of life that waits in the socket comes first.
             if more_datagrams {
-                more_datagrams = self.receive();
+                more_datagrams = self.receive(hub);
             }
-            match self.obey() {
+            match self.obey(hub) {
                 Some(more) => more_commands = more,
                 None => return,
             }
-            self.hub.advance(Instant::now());
-            self.deliver();
+            hub.advance(Instant::now());
+            self.deliver(hub);
         }
     }
 
     /// Take a turn of datagrams. True: there may be more.
-    fn receive(&mut self) -> bool {
-        let Self { socket, hub, .. } = self;
+    fn receive(&mut self, hub: &mut Hub) -> bool {
         for _ in 0..TURN_BATCHES {
             let now = Instant::now();
-            match socket.receive(|source, destination, datagram| hub.receive(now, source, destination, datagram)) {
-                Ok(true) => socket.send(&mut hub.effects.packets, &self.counters),
+            let take = |source, destination, datagram: &[u8]| hub.receive(now, source, destination, datagram);
+            match self.socket.receive(take) {
+                Ok(true) => self.socket.send(&mut hub.effects.packets, &self.counters),
                 // Errors of a UDP socket are about some earlier datagram.
                 Ok(false) | Err(_) => return false,
             }
@@ -270,17 +272,17 @@ impl Worker {
     }
 
     /// Take a turn of commands. True: there may be more. None: stop.
-    fn obey(&mut self) -> Option<bool> {
+    fn obey(&mut self, hub: &mut Hub) -> Option<bool> {
         self.doorbell.silence();
         for _ in 0..TURN_COMMANDS {
             match self.inbox.try_recv() {
                 Ok(Command::Stop) => {
-                    self.hub.command(Instant::now(), Command::Stop);
-                    self.hub.effects.events.push(Event::Stopped);
-                    self.deliver();
+                    hub.command(Instant::now(), Command::Stop);
+                    hub.effects.events.push(Event::Stopped);
+                    self.deliver(hub);
                     return None;
                 }
-                Ok(command) => self.hub.command(Instant::now(), command),
+                Ok(command) => hub.command(Instant::now(), command),
                 Err(error) => return (!error.is_disconnected()).then_some(false),
             }
         }
@@ -288,8 +290,8 @@ impl Worker {
     }
 
     /// Send and tell what has come up.
-    fn deliver(&mut self) {
-        self.socket.send(&mut self.hub.effects.packets, &self.counters);
-        self.mailbox.put(&mut self.hub.effects.events);
+    fn deliver(&mut self, hub: &mut Hub) {
+        self.socket.send(&mut hub.effects.packets, &self.counters);
+        self.mailbox.put(&mut hub.effects.events);
     }
 }

@@ -3,7 +3,7 @@
 //! str0m parses and writes the SDP. It has no setter for a stream's msid and answers a section the client
 //! wants to receive on as `sendonly`, so the answer is edited here (RFC 8829 section 5.3.1).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use crate::config::{MAX_OFFER, MAX_SECTIONS};
@@ -57,6 +57,9 @@ pub fn inspect(offer: &str, known: &[String]) -> Result<Vec<Section>, String> {
     }
     if let Some(line) = lines(offer).find(|line| line.starts_with("m=") && !is_media_line(line)) {
         return Err(format!("'{line}' is not a media line"));
+    }
+    if let Some(payload_type) = ambiguous_payload_type(offer) {
+        return Err(format!("payload type {payload_type} of the offer stands for two things"));
     }
     let mut mids = HashSet::new();
     for (index, section) in sections.iter().enumerate() {
@@ -176,6 +179,65 @@ fn split_sections(sdp: &str) -> impl Iterator<Item = &str> {
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty())
+}
+
+/// A payload type with two meanings. In one bundle it may only have one (RFC 8843 section 9.1), and every
+/// codec has one retransmission type of its own. str0m panics on some that do not.
+fn ambiguous_payload_type(offer: &str) -> Option<&str> {
+    let mut meanings: HashMap<&str, Meaning<'_>> = HashMap::new();
+    for section in split_sections(offer).skip(1) {
+        let mut here: HashMap<&str, Meaning<'_>> = HashMap::new();
+        for line in lines(section) {
+            if let Some((payload_type, codec)) = attribute(line, "a=rtpmap:") {
+                let meaning = here.entry(payload_type).or_default();
+                if !std::mem::take(&mut meaning.codec).is_empty() {
+                    return Some(payload_type);
+                }
+                meaning.codec = codec.to_ascii_lowercase();
+            } else if let Some((payload_type, parameters)) = attribute(line, "a=fmtp:") {
+                here.entry(payload_type).or_default().format = identifying(parameters);
+            }
+        }
+        for (payload_type, meaning) in here {
+            if meanings.get(payload_type).is_some_and(|before| *before != meaning) {
+                return Some(payload_type);
+            }
+            meanings.insert(payload_type, meaning);
+        }
+    }
+    let mut primaries = HashSet::new();
+    let is_rtx = |meaning: &Meaning<'_>| meaning.codec.starts_with("rtx/");
+    let mut rtx = meanings.iter().filter_map(|(rtx, meaning)| Some((rtx, meaning, meaning.primary()?)));
+    rtx.find(|(_, meaning, primary)| {
+        !is_rtx(meaning) || meanings.get(primary).is_none_or(is_rtx) || !primaries.insert(*primary)
+    })
+    .map(|(rtx, _, _)| *rtx)
+}
+
+/// What one section says of a payload type.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Meaning<'a> {
+    codec: String,
+    format: Vec<&'a str>,
+}
+
+impl<'a> Meaning<'a> {
+    /// The payload type that this one retransmits (RFC 4588 section 8.6).
+    fn primary(&self) -> Option<&'a str> {
+        self.format.iter().find_map(|parameter| parameter.strip_prefix("apt="))
+    }
+}
+
+/// The parameters that make a format another codec. Others, such as Opus's stereo, may differ by section.
+fn identifying(parameters: &str) -> Vec<&str> {
+    let telling = ["apt=", "packetization-mode=", "profile-level-id=", "profile-id=", "profile="];
+    let parameters = parameters.split(';').map(str::trim);
+    parameters.filter(|parameter| telling.iter().any(|name| parameter.starts_with(name))).collect()
+}
+
+/// The payload type of an attribute and what follows it.
+fn attribute<'a>(line: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
+    line.strip_prefix(prefix)?.split_once(' ')
 }
 
 /// RFC 8866 section 5.14: `m=<kind> <port> <protocol> <format> ...`

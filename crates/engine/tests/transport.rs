@@ -5,8 +5,7 @@ mod support;
 use std::time::Duration;
 
 use greenroom_engine::{Command, Event};
-use str0m::change::SdpAnswer;
-use str0m::{Candidate, Rtc};
+use str0m::Candidate;
 use support::{Client, LOSSY, RELIABLE, World};
 
 fn lines<'a>(sdp: &'a str, prefix: &str) -> Vec<&'a str> {
@@ -215,22 +214,18 @@ fn a_client_may_move_to_another_address() {
 }
 
 #[test]
-fn an_answered_section_can_carry_a_track() {
-    // What the control plane will ask for later: the answer str0m wrote, edited, is one that str0m takes.
+fn a_client_with_another_certificate_than_it_announced_is_refused() {
     let mut world = World::new();
-    let mut client = Client::new(world.now, "198.51.100.1:10001".parse().unwrap());
-    let (offer, _) = client.offer(world.now);
+    let address = "198.51.100.1:10001".parse().unwrap();
+    let mut client = Client::new(world.now, address);
+    let (offer, pending) = client.offer(world.now);
+    let announced = lines(&offer, "a=fingerprint:")[0].to_owned();
+    let another = format!("{}:00:00", &announced[..announced.len() - 6]);
     world.command(Command::Create { transport: 1, lite: true });
-    let answer = world.offer(1, &offer).unwrap();
-    let mid = answer.sections[0].mid.clone();
-    let edited = greenroom_engine::sdp::edit_answer(&answer.sdp, ("ufrag", "password"), |section| {
-        if section == mid {
-            greenroom_engine::sdp::Plan::Send { stream: "PA_a|TR_b".into(), track: "TR_b".into() }
-        } else {
-            greenroom_engine::sdp::Plan::Inactive
-        }
-    });
-    assert_eq!(lines(&edited, "a=sendonly").len(), 1);
-    SdpAnswer::from_sdp_string(&edited).unwrap();
-    let _: fn(&mut Rtc) = |_| {};
+    let answer = world.offer(1, &offer.replace(&announced, &another)).unwrap();
+    client.answer(world.now, pending, &answer.sdp);
+    world.clients.insert(1, client);
+    world.until(|world| world.ended(1).is_some());
+    assert_eq!(world.ended(1).unwrap().0, "dtls");
+    assert!(!world.events.iter().any(|event| matches!(event, Event::Connected(_))));
 }

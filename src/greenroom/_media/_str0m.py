@@ -33,8 +33,8 @@ from greenroom._media._engine import (
 )
 from greenroom.errors import ConfigError, MediaEngineError, PortInUseError
 
-# Events taken per turn of the event loop, so that a flood leaves room for everything else.
-_BATCH: Final = 4096
+# Events taken per turn of the event loop: few enough that handling them holds nothing else up for long.
+_BATCH: Final = 256
 _STATS: Final = frozenset(field.name for field in fields(EngineStats))
 
 # Cores whose threads must be joined before the interpreter goes.
