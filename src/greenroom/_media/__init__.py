@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from greenroom._media._engine import (
+    NO_PLAN,
     Answer,
+    AudioLevels,
     Channel,
     ChannelClosed,
     ChannelOpened,
@@ -20,18 +22,30 @@ from greenroom._media._engine import (
     Event,
     EventHandler,
     MediaEngine,
+    Plan,
+    Receive,
     Section,
+    Send,
+    TrackEngine,
+    TrackEvent,
+    TrackId,
+    TrackStarted,
     TransportClosed,
     TransportConnected,
+    TransportEvent,
     TransportId,
+    carries_tracks,
 )
 
 if TYPE_CHECKING:
     from greenroom._media._fake import FakeEngine, FakePeer
+    from greenroom._media._fake_media import FakePacket
     from greenroom._media._str0m import Str0mEngine
 
 __all__ = [
+    "NO_PLAN",
     "Answer",
+    "AudioLevels",
     "Channel",
     "ChannelClosed",
     "ChannelOpened",
@@ -41,17 +55,27 @@ __all__ = [
     "Event",
     "EventHandler",
     "FakeEngine",
+    "FakePacket",
     "FakePeer",
     "MediaEngine",
+    "Plan",
+    "Receive",
     "Section",
+    "Send",
     "Str0mEngine",
+    "TrackEngine",
+    "TrackEvent",
+    "TrackId",
+    "TrackStarted",
     "TransportClosed",
     "TransportConnected",
+    "TransportEvent",
     "TransportId",
+    "carries_tracks",
 ]
 
 
-_LAZY = {"FakeEngine": "_fake", "FakePeer": "_fake", "Str0mEngine": "_str0m"}
+_LAZY = {"FakeEngine": "_fake", "FakePeer": "_fake", "FakePacket": "_fake_media", "Str0mEngine": "_str0m"}
 
 
 def __getattr__(name: str) -> object:

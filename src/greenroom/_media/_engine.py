@@ -4,6 +4,10 @@ Python decides, the engine carries. Transports are named by integers that Python
 never block; events arrive in batches on the event loop that started the engine. RTP stays inside the
 engine; data packets cross. Two engines keep this contract: ``Str0mEngine`` (the Rust core) and
 ``FakeEngine`` (virtual time, no sockets). ``tests/conformance/media`` runs one suite over both.
+
+A track is named by an integer, too. Python reads an offer (:meth:`TrackEngine.inspect_offer`), decides what
+each section is for (:class:`Plan`), and says which track comes in on which section and goes out on which
+others. Payloads pass as they came; header numbers are rewritten for each receiver.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias, TypeGuard
 
 TransportId: TypeAlias = int
+TrackId: TypeAlias = int
 
 
 class Channel(StrEnum):
@@ -45,13 +51,39 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One media section of an accepted offer: ``kind`` is audio, video or application, ``direction`` what
-    the client offered, ``cid`` the second token of its ``a=msid`` (empty without one)."""
+    """One media section of an offer: ``kind`` is audio, video or application, ``direction`` what the client
+    offers (``inactive`` for a rejected section), ``cid`` the second token of its ``a=msid`` (empty without one).
+    """
 
     mid: str
     kind: str
     direction: str
     cid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Take in what the client sends on a section.
+
+    :param dtx: ask an Opus sender to be silent when the speaker is (``usedtx=1``).
+    :param stereo: ask an Opus sender for two channels (``stereo=1``).
+    """
+
+    dtx: bool = True
+    stereo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send on a section, under these two halves of ``a=msid:<stream> <track>``."""
+
+    stream: str
+    track: str
+
+
+#: What the server does on each section, by mid. Media sections that are not in it are answered ``inactive``.
+Plan: TypeAlias = Mapping[str, Receive | Send]
+NO_PLAN: Final[Plan] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +107,8 @@ class TransportClosed:
 
     ``reason`` is ``ice_timeout`` (the client went silent), ``dtls`` (handshake or close alert),
     ``overflow`` (a reliable receiver fell behind ``send_buffer``) or ``fault`` (a defect in the engine that
-    cost this transport only; ``detail`` says which)."""
+    cost this transport only; ``detail`` says which).
+    """
 
     transport: TransportId
     reason: str
@@ -107,7 +140,28 @@ class DataReceived:
     payload: bytes
 
 
-Event: TypeAlias = TransportConnected | TransportClosed | ChannelOpened | ChannelClosed | DataReceived
+@dataclass(frozen=True, slots=True)
+class TrackStarted:
+    """The first RTP packet of a track is there. Sent once per track."""
+
+    track: TrackId
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLevels:
+    """How loud the audio tracks were that sent anything in the last 400 ms.
+
+    ``levels`` holds, per track, the mean level in dBov (0 is the loudest, -127 silence; from the
+    ``ssrc-audio-level`` header extension) of the packets above -35 dBov, and the share of the window that they
+    fill. Tracks that sent nothing are absent, and nothing is told while there are none.
+    """
+
+    levels: tuple[tuple[TrackId, float, float], ...]
+
+
+TransportEvent: TypeAlias = TransportConnected | TransportClosed | ChannelOpened | ChannelClosed | DataReceived
+TrackEvent: TypeAlias = TrackStarted | AudioLevels
+Event: TypeAlias = TransportEvent | TrackEvent
 EventHandler: TypeAlias = Callable[[Sequence[Event]], None]
 
 
@@ -126,6 +180,8 @@ class EngineStats:
     lossy_dropped: int = 0
     events_pending: int = 0
     faults: int = 0
+    rtp_in: int = 0
+    rtp_out: int = 0
     extra: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -182,3 +238,60 @@ class MediaEngine(Protocol):
     def stats(self) -> EngineStats:
         """Return counters without stopping anything."""
         ...
+
+
+class TrackEngine(MediaEngine, Protocol):
+    """A media engine that carries tracks, too. Commands that name an unknown track or section are ignored.
+
+    Closing a transport ends what it publishes and what is forwarded to it.
+    """
+
+    def inspect_offer(self, sdp: str) -> tuple[Section, ...]:
+        """Return the sections of an offer, in its order, without applying it. Pure and quick.
+
+        Raises :class:`greenroom.errors.MediaEngineError` for an unusable offer.
+        """
+        ...
+
+    async def accept_offer(self, transport: TransportId, sdp: str, plan: Plan = NO_PLAN) -> Answer:
+        """Apply the client's offer and return the answer, with media as ``plan`` says.
+
+        :class:`Receive` is answered ``recvonly``, and is an error where the client does not send;
+        :class:`Send` is answered ``sendonly`` with its msid and an SSRC that stays for as long as the section
+        keeps that track and is another one for another track. Audio is Opus under the client's payload type.
+        The rest is as in :meth:`MediaEngine.accept_offer`.
+        """
+        ...
+
+    def publish(self, track: TrackId, transport: TransportId, mid: str) -> None:
+        """Take RTP that arrives on a section, answered as :class:`Receive`, for this track."""
+        ...
+
+    def unpublish(self, track: TrackId) -> None:
+        """End a track and every forward of it. Idempotent."""
+        ...
+
+    def forward(self, track: TrackId, transport: TransportId, mid: str) -> None:
+        """Send a track's packets on a section that was answered as :class:`Send`, instead of any other's.
+
+        Its receiver sees one stream without a break, whatever is paused, muted or replaced; what was lost on
+        the way in is missing on the way out.
+        """
+        ...
+
+    def unforward(self, transport: TransportId, mid: str) -> None:
+        """Send nothing more on a section. Idempotent."""
+        ...
+
+    def set_forward_paused(self, transport: TransportId, mid: str, paused: bool) -> None:
+        """Hold back one receiver's packets, or let them flow again."""
+        ...
+
+    def set_track_muted(self, track: TrackId, muted: bool) -> None:
+        """Hold back a track's packets from everybody, or let them flow again."""
+        ...
+
+
+def carries_tracks(engine: MediaEngine) -> TypeGuard[TrackEngine]:
+    """Tell whether an engine carries more than data."""
+    return all(hasattr(engine, name) for name in ("inspect_offer", "publish", "forward", "set_track_muted"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from greenroom._media._engine import (
+    NO_PLAN,
     Answer,
     Channel,
     ChannelClosed,
@@ -22,11 +23,17 @@ from greenroom._media._engine import (
     EngineStats,
     Event,
     EventHandler,
+    Plan,
+    Section,
+    Send,
+    TrackId,
     TransportClosed,
     TransportConnected,
+    TransportEvent,
     TransportId,
 )
-from greenroom._media._fake_sdp import answer, client_offer, parse_offer
+from greenroom._media._fake_media import WINDOW, FakePacket, FakeTracks
+from greenroom._media._fake_sdp import answer, client_offer, parse_offer, ssrc
 from greenroom.errors import MediaEngineError
 
 ICE_TIMEOUT: Final = 15.0
@@ -49,6 +56,8 @@ class _Transport:
     waiting_bytes: int = 0
     paused: bool = False
     silent_since: float | None = None
+    # SSRCs of what the engine sends, by mid.
+    ssrcs: dict[str, int] = field(default_factory=dict)
 
 
 class _Wire:
@@ -62,6 +71,7 @@ class _Wire:
         self.pending: list[Event] = []
         self.idle = asyncio.Event()
         self.stats = EngineStats()
+        self.tracks = FakeTracks()
         self._send_buffer = send_buffer
 
     def count(self, **more: int) -> None:
@@ -115,9 +125,23 @@ class _Wire:
         self.count(messages_in=1, packets_in=1, bytes_in=len(payload))
         self.emit(DataReceived(transport, label, payload))
 
+    def rtp_from_peer(self, transport: TransportId, mid: str, packet: FakePacket) -> None:
+        """Carry an RTP packet to everybody it is forwarded to."""
+        self.count(rtp_in=1, packets_in=1, bytes_in=len(packet.payload))
+        event, receivers = self.tracks.take(transport, mid, packet.sequence, packet.level)
+        if event is not None:
+            self.emit(event)
+        for receiver, place, number in receivers:
+            state = self.transports[receiver]
+            if state.connected and not state.paused and place in state.ssrcs:
+                self.count(rtp_out=1, packets_out=1, bytes_out=len(packet.payload))
+                forwarded = FakePacket(state.ssrcs[place], number, packet.payload, packet.level)
+                self.peers[receiver].rtp.setdefault(place, []).append(forwarded)
+
     def end(self, transport: TransportId, reason: str, detail: str = "") -> None:
         """Lose a transport other than by command."""
         if self.transports.pop(transport, None) is not None:
+            self.tracks.close(transport)
             self.count(faults=int(reason == "fault"))
             self.emit(TransportClosed(transport, reason, detail))
 
@@ -160,8 +184,12 @@ class FakeEngine:
         self.wire.transports[transport] = _Transport(lite=lite)
         self.wire.peers[transport] = FakePeer(self, transport)
 
-    async def accept_offer(self, transport: TransportId, sdp: str) -> Answer:
-        """Answer from a template: the application section accepted, media inactive, RED left out."""
+    def inspect_offer(self, sdp: str) -> tuple[Section, ...]:
+        """Return the sections of an offer."""
+        return tuple(part.section() for part in parse_offer(sdp).sections)
+
+    async def accept_offer(self, transport: TransportId, sdp: str, plan: Plan = NO_PLAN) -> Answer:
+        """Answer from a template: the application section accepted, media as planned, RED left out."""
         state = self.wire.transports.get(transport)
         if state is None:
             raise MediaEngineError("The transport is unknown", context={"transport": transport})
@@ -173,16 +201,17 @@ class FakeEngine:
                 "The offer cannot be used: it drops or reorders sections of an earlier one",
                 fix="Keep every section and append new ones",
             )
-        if offer.ufrag != state.remote_ufrag:
-            state.restarts += 1
-        state.mids, state.remote_ufrag = mids, offer.ufrag
+        restarts = state.restarts + (offer.ufrag != state.remote_ufrag)
         text = answer(
             offer,
-            seed=f"{transport}/{state.restarts}",
+            seed=f"{transport}/{restarts}",
             lite=state.lite,
             candidates=self._host_candidates(),
             max_message=self.config.max_message,
+            plan=plan,
         )
+        state.mids, state.remote_ufrag, state.restarts = mids, offer.ufrag, restarts
+        state.ssrcs = {s.mid: ssrc(s.mid, act) for s in sections if isinstance(act := plan.get(s.mid), Send)}
         if self._auto_connect and any(part.kind == "application" for part in sections):
             peer = self.peer(transport)
             peer.connect()
@@ -209,7 +238,42 @@ class FakeEngine:
     def close_transport(self, transport: TransportId) -> None:
         """Forget a transport and what was still to be told about it."""
         if self.wire.transports.pop(transport, None) is not None:
-            self.wire.pending[:] = [event for event in self.wire.pending if event.transport != transport]
+            self.wire.tracks.close(transport)
+            self.wire.pending[:] = [
+                event
+                for event in self.wire.pending
+                if not isinstance(event, TransportEvent) or event.transport != transport
+            ]
+
+    def publish(self, track: TrackId, transport: TransportId, mid: str) -> None:
+        """Take RTP that arrives on a section for this track."""
+        if mid in self._mids(transport):
+            self.wire.tracks.publish(track, transport, mid)
+
+    def unpublish(self, track: TrackId) -> None:
+        """End a track and every forward of it. Idempotent."""
+        self.wire.tracks.unpublish(track)
+
+    def forward(self, track: TrackId, transport: TransportId, mid: str) -> None:
+        """Send a track's packets on a section, instead of any other's."""
+        if mid in self._mids(transport):
+            self.wire.tracks.forward(track, transport, mid)
+
+    def unforward(self, transport: TransportId, mid: str) -> None:
+        """Send nothing more on a section. Idempotent."""
+        self.wire.tracks.unforward(transport, mid)
+
+    def set_forward_paused(self, transport: TransportId, mid: str, paused: bool) -> None:
+        """Hold back one receiver's packets, or let them flow again."""
+        self.wire.tracks.pause(transport, mid, paused=paused)
+
+    def set_track_muted(self, track: TrackId, muted: bool) -> None:
+        """Hold back a track's packets from everybody, or let them flow again."""
+        self.wire.tracks.mute(track, muted=muted)
+
+    def _mids(self, transport: TransportId) -> tuple[str, ...]:
+        state = self.wire.transports.get(transport)
+        return state.mids if state is not None else ()
 
     def stats(self) -> EngineStats:
         """Return counters; one message counts as one packet."""
@@ -225,8 +289,15 @@ class FakeEngine:
         return self.wire.now
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time pass. A peer that has been silent for 15 s is given up with ``ice_timeout``."""
+        """Let virtual time pass.
+
+        A peer that has been silent for 15 s is given up with ``ice_timeout``. Audio levels are told at every
+        full 0.4 s; packets sent between two calls count for the first one passed.
+        """
+        windows = int(self.wire.now / WINDOW + 1e-6)
         self.wire.now += seconds
+        if int(self.wire.now / WINDOW + 1e-6) > windows and (levels := self.wire.tracks.levels()) is not None:
+            self.wire.emit(levels)
         for transport, state in list(self.wire.transports.items()):
             if state.silent_since is not None and self.now - state.silent_since >= ICE_TIMEOUT:
                 self.wire.end(transport, "ice_timeout")
@@ -248,7 +319,10 @@ class FakePeer:
         self.transport = transport
         #: Messages from the engine by label, oldest first.
         self.received: dict[str, list[bytes]] = {}
+        #: RTP packets from the engine by mid, oldest first.
+        self.rtp: dict[str, list[FakePacket]] = {}
         self._wire = engine.wire
+        self._sequences: dict[str, int] = {}
 
     @property
     def _state(self) -> _Transport | None:
@@ -265,12 +339,15 @@ class FakePeer:
         state = self._state
         return tuple(state.candidates) if state else ()
 
-    def offer(self, *, audio: int = 3, video: int = 3, generation: int = 0) -> str:
-        """Return the first offer of a single-peer-connection LiveKit client; its media sections only receive.
+    def offer(
+        self, *, audio: int = 3, video: int = 3, generation: int = 0, more: Sequence[tuple[str, str, str]] = ()
+    ) -> str:
+        """Return an offer of a single-peer-connection LiveKit client; the sections of its first only receive.
 
         :param generation: another number is an ICE restart.
+        :param more: kind, direction and cid of the sections that later offers append.
         """
-        return client_offer(audio=audio, video=video, generation=generation)
+        return client_offer(audio=audio, video=video, generation=generation, more=more)
 
     def connect(self) -> None:
         """Bring ICE and DTLS up. Raises :class:`RuntimeError` when no offer has been answered."""
@@ -303,6 +380,19 @@ class FakePeer:
         state = self._state
         if state is not None and label in state.channels and state.silent_since is None:
             self._wire.from_peer(self.transport, str(label), bytes(payload))
+
+    def send_rtp(self, mid: str, payload: bytes, *, sequence: int | None = None, level: float = -20.0) -> None:
+        """Send one RTP packet on a section.
+
+        :param sequence: its number, by default the next one; a higher one means that some were lost.
+        :param level: what its header says of its loudness, in dBov.
+        """
+        state = self._state
+        if state is None or not state.connected or state.silent_since is not None:
+            return
+        number = self._sequences.get(mid, 1000) + 1 if sequence is None else sequence
+        self._sequences[mid] = number
+        self._wire.rtp_from_peer(self.transport, mid, FakePacket(1, number, payload, level))
 
     def pause(self) -> None:
         """Stop acknowledging: reliable messages pile up in the engine, lossy ones are lost."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from greenroom._media._engine import Section
+from greenroom._media._engine import NO_PLAN, Plan, Receive, Section, Send
 from greenroom.errors import MediaEngineError
 
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -42,7 +43,7 @@ class OfferedSection:
         return Section(
             mid=self.attribute("mid") or "",
             kind=self.kind,
-            direction=self.direction,
+            direction="inactive" if _rejected(self) else self.direction,
             cid=msid[1] if len(msid) > 1 else "",
         )
 
@@ -100,8 +101,13 @@ def _unusable(why: str) -> MediaEngineError:
     return MediaEngineError(f"The offer cannot be used: {why}", fix="Send a complete WebRTC offer")
 
 
-def answer(offer: Offer, *, seed: str, lite: bool, candidates: Sequence[str], max_message: int) -> str:
-    """Write the answer to ``offer``; credentials follow from ``seed``."""
+def answer(
+    offer: Offer, *, seed: str, lite: bool, candidates: Sequence[str], max_message: int, plan: Plan = NO_PLAN
+) -> str:
+    """Write the answer to ``offer``; credentials follow from ``seed``.
+
+    Raises :class:`MediaEngineError` for a plan that the offer leaves no room for.
+    """
     mids = [part.attribute("mid") for part in offer.sections if not _rejected(part)]
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", f"a=group:BUNDLE {' '.join(filter(None, mids))}"]
     if lite:
@@ -116,7 +122,7 @@ def answer(offer: Offer, *, seed: str, lite: bool, candidates: Sequence[str], ma
         "a=end-of-candidates",
     ]
     for part in offer.sections:
-        lines += _answer_section(part, transport, max_message)
+        lines += _answer_section(part, transport, max_message, plan.get(part.attribute("mid") or ""))
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -124,7 +130,9 @@ def _rejected(part: OfferedSection) -> bool:
     return part.port == 0 and "a=bundle-only" not in part.lines
 
 
-def _answer_section(part: OfferedSection, transport: Sequence[str], max_message: int) -> list[str]:
+def _answer_section(
+    part: OfferedSection, transport: Sequence[str], max_message: int, planned: Receive | Send | None
+) -> list[str]:
     mid = f"a=mid:{part.attribute('mid')}"
     if part.kind == "application":
         port = 0 if _rejected(part) else 9
@@ -135,7 +143,33 @@ def _answer_section(part: OfferedSection, transport: Sequence[str], max_message:
     port = 0 if _rejected(part) or not formats else 9
     head = [f"m={part.kind} {port} {part.protocol} {' '.join(formats or part.formats)}", "c=IN IP4 0.0.0.0", mid]
     kept = [line for line in part.lines if line.startswith("a=extmap:") or _negotiated(line, red)]
-    return [*head, *transport, "a=inactive", "a=rtcp-mux", "a=rtcp-rsize", *kept]
+    if isinstance(planned, Receive) and part.kind == "audio":
+        kept = [_opus(line, planned) for line in kept]
+    return [*head, *transport, *_direction(part, planned), "a=rtcp-mux", "a=rtcp-rsize", *kept]
+
+
+def ssrc(mid: str, planned: Send) -> int:
+    """Return the SSRC of what is sent on a section: another for every track."""
+    return zlib.crc32(f"{mid} {planned.stream} {planned.track}".encode())
+
+
+def _direction(part: OfferedSection, planned: Receive | Send | None) -> list[str]:
+    if planned is None:
+        return ["a=inactive"]
+    needed = ("sendonly", "sendrecv") if isinstance(planned, Receive) else ("recvonly", "sendrecv")
+    section = part.section()
+    if section.direction not in needed:
+        raise _unusable(f"section {section.mid} is {section.direction}")
+    if isinstance(planned, Receive):
+        return ["a=recvonly"]
+    msid = f"{planned.stream} {planned.track}"
+    return ["a=sendonly", f"a=msid:{msid}", f"a=ssrc:{ssrc(section.mid, planned)} msid:{msid}"]
+
+
+def _opus(line: str, planned: Receive) -> str:
+    if not line.startswith("a=fmtp:") or "minptime" not in line:
+        return line
+    return line + ";usedtx=1" * planned.dtx + ";stereo=1" * planned.stereo
 
 
 def _red_payloads(part: OfferedSection) -> set[str]:
@@ -160,10 +194,13 @@ def _negotiated(line: str, left_out: set[str]) -> bool:
     return False
 
 
-def client_offer(*, audio: int = 3, video: int = 3, generation: int = 0) -> str:
-    """Write what a single-peer-connection LiveKit client offers first: data channels and receiving sections.
+def client_offer(
+    *, audio: int = 3, video: int = 3, generation: int = 0, more: Sequence[tuple[str, str, str]] = ()
+) -> str:
+    """Write what a single-peer-connection LiveKit client offers: data channels and receiving sections.
 
     :param generation: another number is an ICE restart.
+    :param more: kind, direction and cid of the sections that later offers append.
     """
     transport = [
         f"a=ice-ufrag:peer{generation}",
@@ -176,14 +213,16 @@ def client_offer(*, audio: int = 3, video: int = 3, generation: int = 0) -> str:
         "video": ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack", "a=rtpmap:97 rtx/90000", "a=fmtp:97 apt=96"],
     }
     formats = {"audio": "111 63", "video": "96 97"}
-    kinds = ["application"] + ["audio"] * audio + ["video"] * video
+    receiving = [("audio", "recvonly", "")] * audio + [("video", "recvonly", "")] * video
+    parts = [("application", "", ""), *receiving, *more]
     lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0"]
-    lines.append(f"a=group:BUNDLE {' '.join(str(mid) for mid in range(len(kinds)))}")
-    for mid, kind in enumerate(kinds):
+    lines.append(f"a=group:BUNDLE {' '.join(str(mid) for mid in range(len(parts)))}")
+    for mid, (kind, direction, cid) in enumerate(parts):
         if kind == "application":
             lines += ["m=application 9 UDP/DTLS/SCTP webrtc-datachannel", f"a=mid:{mid}", *transport]
             lines += ["a=sctp-port:5000", "a=max-message-size:262144"]
             continue
-        lines += [f"m={kind} 9 UDP/TLS/RTP/SAVPF {formats[kind]}", f"a=mid:{mid}", *transport, "a=recvonly"]
+        lines += [f"m={kind} 9 UDP/TLS/RTP/SAVPF {formats[kind]}", f"a=mid:{mid}", *transport, f"a={direction}"]
+        lines += [f"a=msid:- {cid}"] * bool(cid)
         lines += ["a=rtcp-mux", "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid", *codecs[kind]]
     return "\r\n".join(lines) + "\r\n"

@@ -17,6 +17,7 @@ from greenroom._media import (
     DataReceived,
     Event,
     MediaEngine,
+    TrackEvent,
     TransportClosed,
     TransportConnected,
     TransportId,
@@ -223,6 +224,8 @@ class RoomManager:
         """Take a batch of events from the media engine."""
         now = self.clock()
         for event in events:
+            if isinstance(event, TrackEvent):
+                continue
             participant = self._by_transport.get(event.transport)
             if participant is None:
                 continue
