@@ -15,7 +15,7 @@ pub struct Section {
     pub mid: String,
     /// `audio`, `video` or `application`.
     pub kind: String,
-    /// Direction the client offered.
+    /// Direction the client offered, `inactive` for a rejected section.
     pub direction: String,
     /// Second token of `a=msid`, empty without one.
     pub cid: String,
@@ -157,6 +157,9 @@ fn section(text: &str) -> Section {
     let value = |prefix: &str| lines(text).find_map(|line| line.strip_prefix(prefix)).unwrap_or_default().trim();
     // RFC 8866 section 6.7: without an attribute a media section is sendrecv.
     let direction = lines(text).find(|line| is_direction(line)).map_or("sendrecv", |line| &line[2..]);
+    // RFC 8843 section 7.2: port 0 rejects a section, unless it only waits for its bundle.
+    let rejected = text.split(' ').nth(1) == Some("0") && !lines(text).any(|line| line == "a=bundle-only");
+    let direction = if rejected { "inactive" } else { direction };
     Section {
         mid: value("a=mid:").to_owned(),
         kind: kind.to_owned(),

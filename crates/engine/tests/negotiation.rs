@@ -84,6 +84,14 @@ fn mids_need_not_start_at_zero() {
 }
 
 #[test]
+fn a_rejected_section_is_inactive_and_one_that_waits_for_its_bundle_is_not() {
+    let offer = FIRST.replacen("m=video 9", "m=video 0", 1);
+    assert_eq!(answer(&[&offer]).sections[3].direction, "inactive");
+    let offer = offer.replace("a=mid:3\r\n", "a=mid:3\r\na=bundle-only\r\n");
+    assert_eq!(answer(&[&offer]).sections[3].direction, "recvonly");
+}
+
+#[test]
 fn the_clients_largest_message_is_read_from_its_offer() {
     assert_eq!(max_message(FIRST), 262_144);
     assert_eq!(max_message("v=0\r\na=max-message-size:0\r\n"), usize::MAX);

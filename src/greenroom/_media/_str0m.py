@@ -79,13 +79,18 @@ class Str0mEngine:
     async def stop(self) -> None:
         """Close every transport and join the thread. Idempotent; no event follows."""
         native, self._native, self._handler = self._native, None, None
-        loop = asyncio.get_running_loop()
         if native is None:
             return
         self._inward.clear()
         self._outward.clear()
+        _running.discard(native)
+        if self._process != os.getpid():
+            # The loop's poller is shared with the parent of the fork: leave it alone, too.
+            native.stop()
+            return
+        loop = asyncio.get_running_loop()
         try:
-            if loop is self._loop and self._process == os.getpid():
+            if loop is self._loop:
                 # The thread says goodbye to every client first, which must not hold up the loop.
                 stopped = asyncio.Event()
                 loop.add_reader(native.fileno(), lambda: _await_stopped(native, stopped))
@@ -95,7 +100,6 @@ class Str0mEngine:
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.remove_reader(native.fileno())
             native.stop()
-            _running.discard(native)
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(MediaEngineError("The media engine has stopped"))
