@@ -40,7 +40,7 @@ step_python() {
   [ -x "$venv/bin/python" ] || { say "creating $venv"; "$python" -m venv "$venv"; }
   [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install -q -c constraints.txt uv
   say "installing Python packages"
-  "$venv/bin/uv" pip install -q --python "$venv/bin/python" -c constraints.txt -r requirements-dev.txt
+  "$venv/bin/uv" pip install -q --compile-bytecode --python "$venv/bin/python" -c constraints.txt -r requirements-dev.txt
 }
 
 # Rust: the machine's own when it is new enough, else one fetched into the user's cache by maturin's helper.
@@ -63,7 +63,7 @@ for name, value in json.load(open(".make/rust.json"))["env"].items():
 step_native() {
   rust_env
   say "building the media core (the first time takes some minutes)"
-  "$venv/bin/maturin" develop --uv --release --locked --quiet
+  "$venv/bin/maturin" develop --uv --release --locked --quiet >/dev/null
 }
 
 step_node() {
@@ -77,7 +77,7 @@ step_node() {
 
 step_console() {
   say "building the console"
-  (cd console && PATH="$PATH:$OLDPWD/$venv/bin" npm ci --silent && PATH="$PATH:$OLDPWD/$venv/bin" npm run --silent build)
+  (cd console && PATH="$PATH:$OLDPWD/$venv/bin" npm ci --silent && PATH="$PATH:$OLDPWD/$venv/bin" npm run --silent build -- --logLevel warn)
 }
 
 step_browser() {

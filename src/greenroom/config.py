@@ -11,7 +11,7 @@ import msgspec
 from greenroom.errors import ConfigError
 
 DEV_KEY: Final = "devkey"
-DEV_SECRET: Final = "secret"
+DEV_SECRET: Final = "secret"  # noqa: S105 - the development secret that every LiveKit tool knows
 DEFAULT_PORT: Final = 7880
 DEFAULT_RTC_PORT: Final = 7882
 
