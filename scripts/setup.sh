@@ -64,6 +64,7 @@ step_native() {
   rust_env
   say "building the media core (the first time takes some minutes)"
   "$venv/bin/maturin" develop --uv --release --locked --quiet >/dev/null
+  "$venv/bin/python" -m compileall -q src/greenroom
 }
 
 step_node() {
