@@ -75,7 +75,9 @@ async def run(options: Options) -> list[Figure]:
         finally:
             await sender.disconnect()
             await receiver.disconnect()
-    note = f"{megabytes} MB, SDK to SDK, every byte checked, at most {WINDOW // 1_000_000} MB under way"
+    note = (
+        f"{megabytes} MB, both clients in one process, each chunk checked, {WINDOW // 1_000_000} MB under way at most"
+    )
     return [
         *(
             Figure(f"reliable {kind} stream", speed, "MB/s", note=note)
