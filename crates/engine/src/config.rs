@@ -51,7 +51,7 @@ impl From<io::Error> for StartError {
 
 /// Transports one engine carries; further ones end at once.
 pub const MAX_TRANSPORTS: usize = 20_000;
-/// Remote addresses remembered for one transport; the one heard least recently makes room.
+/// Remote addresses of one transport. Only one that has gone silent makes room for another.
 pub const MAX_ADDRESSES: usize = 16;
 /// Data channels one client may have open.
 pub const MAX_CHANNELS: usize = 64;

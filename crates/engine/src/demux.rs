@@ -13,7 +13,7 @@ use str0m::config::CryptoProvider;
 use str0m::ice::StunMessage;
 
 use crate::TransportId;
-use crate::config::MAX_ADDRESSES;
+use crate::config::{MAX_ADDRESSES, SILENCE};
 use crate::gate::is_stun;
 
 /// An address heard this recently does not move to another transport: whoever forges its source must not be
@@ -104,8 +104,11 @@ impl Demux {
         if is_stun(datagram)
             && let Some((transport, chosen)) = self.verify(datagram)
         {
-            let owned = self.learn(now, source, transport);
-            return Route::Verified { transport, chosen: chosen && owned };
+            return match self.learn(now, source, transport) {
+                Lesson::Learnt => Route::Verified { transport, chosen },
+                Lesson::Taken => Route::Verified { transport, chosen: false },
+                Lesson::Full => Route::Nowhere,
+            };
         }
         match self.addresses.get(&source) {
             Some(entry) => Route::Known(entry.owner),
@@ -123,31 +126,42 @@ impl Demux {
         proven.then(|| (transport, message.use_candidate()))
     }
 
-    /// Remember an address. False: it is somebody else's.
-    fn learn(&mut self, now: Instant, source: SocketAddr, transport: TransportId) -> bool {
+    fn learn(&mut self, now: Instant, source: SocketAddr, transport: TransportId) -> Lesson {
         if let Some(entry) = self.addresses.get_mut(&source) {
             if entry.owner == transport {
                 entry.heard = now;
-                return true;
+                return Lesson::Learnt;
             }
             if now.saturating_duration_since(entry.heard) < OWNED {
-                return false;
+                return Lesson::Taken;
             }
             if let Some(previous) = self.members.get_mut(&entry.owner) {
                 previous.addresses.retain(|address| *address != source);
             }
         }
-        let Some(member) = self.members.get_mut(&transport) else { return false };
+        let Some(member) = self.members.get_mut(&transport) else { return Lesson::Full };
         if member.addresses.len() >= MAX_ADDRESSES {
-            let heard = |&index: &usize| self.addresses.get(&member.addresses[index]).map(|entry| entry.heard);
-            if let Some(oldest) = (0..member.addresses.len()).min_by_key(heard) {
-                self.addresses.remove(&member.addresses.swap_remove(oldest));
-            }
+            // A client in use is heard often. str0m remembers every address it is given, so a client that comes
+            // from ever new ones is not heard out.
+            let heard = |address: &SocketAddr| self.addresses.get(address).map(|entry| entry.heard);
+            let silent = |address: &SocketAddr| heard(address).is_none_or(|heard| heard + SILENCE <= now);
+            let Some(index) = member.addresses.iter().position(silent) else { return Lesson::Full };
+            self.addresses.remove(&member.addresses.swap_remove(index));
         }
         member.addresses.push(source);
         self.addresses.insert(source, Address { owner: transport, heard: now });
-        true
+        Lesson::Learnt
     }
+}
+
+/// What became of an address that proved itself.
+enum Lesson {
+    /// It is known.
+    Learnt,
+    /// It belongs to another transport.
+    Taken,
+    /// The transport has too many.
+    Full,
 }
 
 /// The crypto library behind STUN, DTLS and SRTP.

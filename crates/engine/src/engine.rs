@@ -24,7 +24,7 @@ use crate::stats::{Counters, Stats};
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 /// Batches of datagrams, and commands, taken before the other side has its turn.
-const TURN_BATCHES: usize = 8;
+const TURN_BATCHES: usize = 4;
 const TURN_COMMANDS: usize = 1024;
 
 /// A running engine: one thread, one UDP socket, many transports.

@@ -65,9 +65,13 @@ impl Outlet {
         self.reliable = reliability.is_none_or(|reliability| reliability == Reliability::Reliable);
     }
 
-    /// The channel has closed. What waited for a reliable one waits for its successor.
+    /// The channel has closed. What waited for LiveKit's reliable one waits for its successor.
     pub fn close(&mut self) {
         self.id = None;
+        if &*self.label != RELIABLE {
+            self.queue.clear();
+            self.queued = 0;
+        }
     }
 
     /// Bytes waiting here.

@@ -189,3 +189,46 @@ fn interface_addresses() -> io::Result<Vec<IpAddr>> {
     addresses.dedup();
     Ok(addresses)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(destination: &str, bytes: usize) -> Transmit {
+        Transmit {
+            proto: str0m::net::Protocol::Udp,
+            source: "192.0.2.1:7882".parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            contents: vec![0; bytes].into(),
+        }
+    }
+
+    #[test]
+    fn datagrams_of_one_size_and_way_leave_together_and_a_shorter_one_ends_the_train() {
+        let (here, there) = ("198.51.100.1:1", "198.51.100.2:1");
+        let lengths = |packets: &[(&str, usize)]| {
+            let packets: Vec<_> = packets.iter().map(|(way, bytes)| packet(way, *bytes)).collect();
+            train_length(&packets, 4)
+        };
+        assert_eq!(lengths(&[(here, 100)]), 1);
+        assert_eq!(lengths(&[(here, 100), (here, 100), (there, 100)]), 2);
+        assert_eq!(lengths(&[(here, 100), (here, 60), (here, 100)]), 2);
+        assert_eq!(lengths(&[(here, 60), (here, 100)]), 1);
+        assert_eq!(lengths(&[(here, 100); 9]), 4);
+        assert_eq!(lengths(&[(here, 30_000); 3]), 2);
+    }
+
+    #[test]
+    fn a_datagram_belongs_to_the_candidate_it_was_sent_to_or_to_one_of_its_family() {
+        let candidates: Vec<SocketAddr> =
+            ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.2:1"].iter().map(|text| text.parse().unwrap()).collect();
+        let (v4, v6) = ("198.51.100.1:9".parse().unwrap(), "[2001:db8::9]:9".parse().unwrap());
+        let to = |ip: &str| Some(ip.parse().unwrap());
+        assert_eq!(local_candidate(&candidates, to("192.0.2.2"), v4), candidates[2]);
+        assert_eq!(local_candidate(&candidates, to("::ffff:192.0.2.2"), v4), candidates[2]);
+        // Behind a translation.
+        assert_eq!(local_candidate(&candidates, to("10.0.0.1"), v4), candidates[1]);
+        assert_eq!(local_candidate(&candidates, None, v6), candidates[0]);
+        assert_eq!(local_candidate(&candidates[1..], None, v6), candidates[1]);
+    }
+}

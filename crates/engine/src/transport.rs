@@ -71,6 +71,7 @@ pub struct Transport {
     mids: Vec<String>,
     candidates: Vec<Candidate>,
     outlets: Vec<Outlet>,
+    labels: Vec<(ChannelId, Arc<str>)>,
     largest: usize,
     gate: Gate,
     path: Option<Path>,
@@ -94,6 +95,7 @@ impl Transport {
             mids: Vec::new(),
             candidates: Vec::new(),
             outlets: vec![Outlet::reliable()],
+            labels: Vec::new(),
             largest: LARGEST,
             gate: Gate::new(counters),
             path: None,
@@ -331,16 +333,17 @@ impl Transport {
             }
             str0m::Event::ChannelOpen(id, label) => return self.channel_open(now, id, &label, fx),
             str0m::Event::ChannelClose(id) => {
+                self.labels.retain(|(open, _)| *open != id);
                 if let Some(outlet) = self.outlets.iter_mut().find(|outlet| outlet.id == Some(id)) {
                     outlet.close();
                     fx.events.push(Event::ChannelClosed { transport, label: outlet.label.clone() });
                 }
             }
             str0m::Event::ChannelData(data) => {
-                if let Some(outlet) = self.outlets.iter().find(|outlet| outlet.id == Some(data.id)) {
+                if let Some((_, label)) = self.labels.iter().find(|(open, _)| *open == data.id) {
                     self.gate.backlog.add(data.data.len());
                     fx.counters.messages_in.add(1);
-                    let (label, backlog) = (outlet.label.clone(), self.gate.backlog.clone());
+                    let (label, backlog) = (label.clone(), self.gate.backlog.clone());
                     fx.events.push(Event::Data { transport, label, payload: data.data, backlog });
                 }
             }
@@ -350,21 +353,21 @@ impl Transport {
         Ok(())
     }
 
+    /// A second channel of the same label takes over what is sent; both are heard.
     fn channel_open(&mut self, now: Instant, id: ChannelId, label: &str, fx: &mut Effects) -> Step {
-        let index = match self.outlets.iter().position(|outlet| &*outlet.label == label) {
-            Some(index) => index,
-            None if self.outlets.len() > MAX_CHANNELS => {
-                return Err(Ended::new(Reason::Dtls, "the client opened too many data channels"));
-            }
-            None => {
-                self.outlets.push(Outlet::opened(label.into()));
-                self.outlets.len() - 1
-            }
-        };
+        if self.labels.len() >= MAX_CHANNELS || self.outlets.len() > MAX_CHANNELS {
+            return Err(Ended::new(Reason::Dtls, "the client opened too many data channels"));
+        }
+        let found = self.outlets.iter().position(|outlet| &*outlet.label == label);
+        let index = found.unwrap_or_else(|| {
+            self.outlets.push(Outlet::opened(label.into()));
+            self.outlets.len() - 1
+        });
         let outlet = &mut self.outlets[index];
         let open = |rtc: &mut Rtc| outlet.open(id, rtc);
         self.driver.change(now, &mut self.outputs, open).map_err(poll_failed)?;
-        let label = self.outlets[index].label.clone();
+        let label = outlet.label.clone();
+        self.labels.push((id, label.clone()));
         fx.events.push(Event::ChannelOpened { transport: self.id, label });
         Ok(())
     }

@@ -207,3 +207,18 @@ fn a_channel_of_the_clients_own_is_carried_by_its_label() {
     assert_eq!(world.from(1, "mine"), [b"ping"]);
     assert_eq!(world.clients[&1].messages("mine"), [b"pong"]);
 }
+
+#[test]
+fn a_second_channel_of_the_same_label_takes_over_and_both_are_heard() {
+    let mut world = World::new();
+    world.join(1);
+    world.client(1).send(RELIABLE, b"first".to_vec());
+    let now = world.now;
+    world.client(1).open_channel(now, RELIABLE);
+    world.until(|world| world.opened(1) == 4 && world.counted(1) == 1);
+    world.client(1).send(RELIABLE, b"second".to_vec());
+    world.send(&[1], RELIABLE, b"back".to_vec());
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.from(1, RELIABLE), [b"first".as_slice(), b"second"]);
+    assert_eq!(world.clients[&1].messages(RELIABLE), [b"back"]);
+}

@@ -135,11 +135,18 @@ fn one_client_holds_a_bounded_number_of_addresses_and_keeps_the_one_it_uses() {
     let (ufrag, password) = world.creds(1);
     for port in 1..=500 {
         world.hub.receive(world.now, stranger(port), world.server, &check(&ufrag, &password));
-        if port % 50 == 0 {
-            world.run(Duration::from_secs(3));
-        }
     }
     assert_eq!(world.counters.snapshot().addresses, MAX_ADDRESSES as u64);
+    world.pump();
+    still_works(&mut world);
+    // When they have been silent for long enough, others may take their places.
+    world.run(Duration::from_secs(20));
+    let unroutable = world.counters.snapshot().packets_unroutable;
+    for port in 1001..=1015 {
+        world.hub.receive(world.now, stranger(port), world.server, &check(&ufrag, &password));
+    }
+    assert_eq!(world.counters.snapshot().packets_unroutable, unroutable);
+    still_works(&mut world);
 }
 
 #[test]

@@ -133,10 +133,11 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def stage(browser: Browser) -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Stage]:
     async with visitor(browser) as (page, complaints):
         # Room for everything a test sends at once.
-        stage = Stage(Str0mEngine(EngineConfig(send_buffer=2 * COUNT * SIZE)), page)
+        config = EngineConfig(bind=getattr(request, "param", "127.0.0.1"), send_buffer=2 * COUNT * SIZE)
+        stage = Stage(Str0mEngine(config), page)
         await stage.engine.start(stage.on_events)
         yield stage
         await stage.engine.stop()
@@ -150,6 +151,12 @@ async def test_one_connection_with_seven_sections_comes_up_with_its_channels(sta
     directions = "pc.getTransceivers().map(each => [each.direction, each.currentDirection])"
     assert await stage.page.evaluate(directions) == [["recvonly", "inactive"]] * 6
     assert await stage.page.evaluate("pc.sctp.maxMessageSize") == 64_000
+
+
+@pytest.mark.parametrize("stage", ["0.0.0.0", "::", "localhost"], indirect=True)
+async def test_an_engine_is_reached_wherever_it_listens(stage):
+    await stage.join()
+    assert len(await stage.until(1, TransportConnected)) == 1
 
 
 async def test_thousands_of_large_reliable_messages_arrive_in_order_both_ways(stage):
