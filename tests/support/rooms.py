@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from livekit.protocol import models, rtc
@@ -12,8 +13,9 @@ from greenroom.config import ApiKey, Limits, RoomDefaults
 from greenroom.grants import Claims, Grant, VideoGrant
 from greenroom.server.data import Outbound
 from greenroom.server.room import Joining, Participant, Room
-from greenroom.server.room._effects import Drop, Effect, Happened, Signal
+from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Published, Signal, Tell
 from greenroom.server.room._room import ServerFacts
+from greenroom.server.tracks import MediaCommand
 
 KEY = ApiKey(key="devkey", secret="secret")
 START = 1_700_000_000.0
@@ -55,6 +57,12 @@ class Stage:
         self.sent: list[Outbound] = []
         #: What listeners heard: what, identity, reason.
         self.heard: list[tuple[Happened, str, int]] = []
+        #: Who published for the first time.
+        self.publishers: list[str] = []
+        #: Agents that were asked for after the room began.
+        self.agents: list[str] = []
+        #: What the engine was told, in order.
+        self.commands: list[MediaCommand] = []
         #: Who was dropped, with the last words.
         self.dropped: list[tuple[Participant, rtc.LeaveRequest | None]] = []
         self._transports = 0
@@ -70,14 +78,22 @@ class Stage:
             elif isinstance(effect, Drop):
                 self.dropped.append((effect.participant, effect.leave.leave if effect.leave else None))
                 effect.participant.signal = None
-            else:
+            elif isinstance(effect, Tell):
                 who = effect.participant.identity if effect.participant else ""
                 self.heard.append((effect.what, who, effect.reason))
+            elif isinstance(effect, Published):
+                self.publishers.append(effect.participant.identity)
+            elif isinstance(effect, AgentsRequested):
+                self.agents += [agent.agent_name for agent in effect.agents]
+            else:
+                self.commands.append(effect)
 
     def join(self, identity: str, *, active: bool = True, **options: Any) -> Participant:
         """Let somebody in, by default with media up."""
         self._transports += 1
-        participant, effects = self.room.join(self._transports, joining(identity, **options), self.now)
+        auto = options.pop("auto_subscribe", True)
+        asking = replace(joining(identity, **options), auto_subscribe=auto)
+        participant, effects = self.room.join(self._transports, asking, self.now)
         participant.signal = _Port()
         self.do(effects)
         if active:

@@ -80,11 +80,13 @@ class TestJoining:
         await client.send(offer=rtc.SessionDescription(type="offer", sdp=client_offer(), id=1))
         assert (await client.receive("answer")).answer.id == 1
 
-    async def test_tracks_asked_for_in_the_join_request_are_refused_after_the_join_response(self, hall):
-        client = await hall.connect(request=join_request(add_track_requests=[rtc.AddTrackRequest(cid="mic")]))
-        response = (await client.receive("request_response")).request_response
+    async def test_tracks_asked_for_in_the_join_request_are_answered_after_the_join_response(self, hall):
+        asked = [rtc.AddTrackRequest(cid="mic"), rtc.AddTrackRequest(cid="cam", type=models.VIDEO)]
+        client = await hall.connect(request=join_request(add_track_requests=asked))
         assert client.kinds[0] == "join"
-        assert response.add_track.cid == "mic"
+        assert (await client.receive("track_published")).track_published.cid == "mic"
+        response = (await client.receive("request_response")).request_response
+        assert response.add_track.cid == "cam"
         assert response.reason == rtc.RequestResponse.UNSUPPORTED_TYPE
 
     async def test_a_candidate_before_the_offer_waits_for_it(self, dark_hall):

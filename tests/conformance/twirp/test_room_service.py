@@ -171,8 +171,6 @@ async def test_what_this_server_does_not_do_is_unimplemented(stage: Stage) -> No
     rooms = stage.api.room
     who = {"room": "lobby", "identity": "ann"}
     for call in (
-        rooms.mute_published_track(api.MuteRoomTrackRequest(**who)),
-        rooms.update_subscriptions(api.UpdateSubscriptionsRequest(**who)),
         rooms.forward_participant(api.ForwardParticipantRequest(**who, destination_room="other")),
         rooms.move_participant(api.MoveParticipantRequest(**who, destination_room="other")),
     ):

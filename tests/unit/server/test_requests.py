@@ -101,9 +101,9 @@ def test_leaving_is_final_and_needs_no_answer(stage):
 
 
 class TestMedia:
-    def test_a_track_is_refused_with_the_reason(self, stage):
+    def test_a_video_track_is_refused_with_the_reason(self, stage):
         alice = stage.join("alice")
-        (response,) = stage.ask(alice, add_track=rtc.AddTrackRequest(cid="c1"))
+        (response,) = stage.ask(alice, add_track=rtc.AddTrackRequest(cid="c1", type=models.VIDEO))
         answer = response.request_response
         assert (answer.reason, answer.add_track.cid) == (Reason.UNSUPPORTED_TYPE, "c1")
         assert "not served yet" in answer.message

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
-from livekit.protocol import agent_dispatch, egress, models
+from livekit.protocol import agent_dispatch, egress, models, rtc
 from livekit.protocol import room as room_pb
 
 from greenroom._media import FakeEngine
@@ -365,8 +365,41 @@ async def test_room_metadata_is_replaced_and_told(service: Service, rooms: RoomM
 
 
 @pytest.mark.parametrize("name", ["MutePublishedTrack", "UpdateSubscriptions"])
-async def test_track_methods_are_not_there_yet(service: Service, name: str) -> None:
-    assert (await refusal(service, name, ADMIN, room="lobby"))[0] == "unimplemented"
+async def test_track_methods_need_the_participant(service: Service, rooms: RoomManager, name: str) -> None:
+    assert (await refusal(service, name, ADMIN, room="lobby", identity="ann"))[0] == "participant_not_found"
+    join(rooms, "lobby", "bob")
+    assert (await refusal(service, name, ADMIN, room="lobby", identity="ann"))[0] == "participant_not_found"
+
+
+async def test_a_track_is_muted_from_afar_and_its_publisher_told(service: Service, rooms: RoomManager) -> None:
+    ann, port = join(rooms, "lobby", "ann")
+    rooms.apply(ann.room, ann.room.tracks.add(ann, rtc.AddTrackRequest(cid="mic"), rooms.clock()))
+    sid = port.last("track_published").track.sid
+    who = {"room": "lobby", "identity": "ann", "track_sid": sid}
+    answer = await call(service, "MutePublishedTrack", ADMIN, **who, muted=True)
+    assert (answer.track.sid, answer.track.muted) == (sid, True)
+    assert (port.last("mute").sid, port.last("mute").muted) == (sid, True)
+
+
+async def test_an_unknown_track_is_answered_with_none(service: Service, rooms: RoomManager) -> None:
+    join(rooms, "lobby", "ann")
+    answer = await call(
+        service, "MutePublishedTrack", ADMIN, room="lobby", identity="ann", track_sid="TR_x", muted=True
+    )
+    assert not answer.HasField("track")
+
+
+async def test_nobody_is_unmuted_from_afar(service: Service, rooms: RoomManager) -> None:
+    join(rooms, "lobby", "ann")
+    code, message = await refusal(service, "MutePublishedTrack", ADMIN, room="lobby", identity="ann", track_sid="TR_x")
+    assert (code, message) == ("remote_unmute_disabled", "remote unmute not enabled")
+
+
+async def test_subscriptions_can_be_asked_for_on_behalf_of_a_participant(service: Service, rooms: RoomManager) -> None:
+    join(rooms, "lobby", "ann")
+    await call(
+        service, "UpdateSubscriptions", ADMIN, room="lobby", identity="ann", track_sids=["TR_AMx"], subscribe=True
+    )
 
 
 async def test_rpc_is_not_there_yet(service: Service) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from livekit.protocol import agent_dispatch as dispatch_pb
@@ -84,17 +84,19 @@ class AgentManager:
         if not room.agents:
             self._runner.run(self._dispatcher.add_dispatch(room.sid, now=now, implicit=True))
         for wanted in room.agents or ():
-            self._runner.run(
-                self._dispatcher.add_dispatch(
-                    room.sid,
-                    now=now,
-                    agent_name=wanted.agent_name,
-                    metadata=wanted.metadata,
-                    attributes=wanted.attributes,
-                    deployment=wanted.deployment,
-                    restart_policy=wanted.restart_policy,
-                )
-            )
+            self._dispatch(room, wanted)
+
+    def _dispatch(self, room: Room, wanted: dispatch_pb.RoomAgentDispatch) -> None:
+        effects = self._dispatcher.add_dispatch(
+            room.sid,
+            now=self._clock(),
+            agent_name=wanted.agent_name,
+            metadata=wanted.metadata,
+            attributes=wanted.attributes,
+            deployment=wanted.deployment,
+            restart_policy=wanted.restart_policy,
+        )
+        self._runner.run(effects)
 
     def participant_joined(self, room: Room, participant: Participant) -> None:
         """Offer jobs for a person, or note that an agent has come."""
@@ -109,6 +111,11 @@ class AgentManager:
     def participant_published(self, room: Room, participant: Participant) -> None:
         """Offer jobs for a publisher; only its first track counts."""
         self._runner.run(self._dispatcher.participant_published(room.sid, participant.identity, self._clock()))
+
+    def agents_requested(self, room: Room, agents: Sequence[dispatch_pb.RoomAgentDispatch]) -> None:
+        """Dispatch agents that a room was given after it began."""
+        for wanted in agents:
+            self._dispatch(room, wanted)
 
     def participant_left(self, room: Room, participant: Participant, reason: models.DisconnectReason) -> None:
         """End the job of an agent that left."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from livekit.protocol import models
 
-from greenroom.server.room._effects import Effect, Signal
+from greenroom.server.room._effects import Signal
 from greenroom.server.room._messages import participant_updates
 from greenroom.server.room._participant import Info, Participant
 
@@ -41,7 +41,7 @@ class Announcements:
 
     def add(
         self, participant: Participant, now: float, *, urgent: bool = False, also_self: bool = True
-    ) -> list[Effect]:
+    ) -> list[Signal]:
         """Note that ``participant`` has changed.
 
         :param urgent: tell at once, whatever the size of the room.
@@ -50,20 +50,23 @@ class Announcements:
         if participant.hidden:
             return self._tell([participant], [participant] if participant.present and also_self else [])
         self._pending.pop(participant.sid, None)
-        self._pending[participant.sid] = participant
         if not urgent and len(self._participants) > SMALL_ROOM:
+            self._pending[participant.sid] = participant
             if self.due is None:
                 self.due = now + GATHER
             return []
-        return self.flush(without=None if also_self else participant)
+        # What waits about the others is for this participant, too.
+        earlier = [] if also_self or not self._pending else self.flush()
+        self._pending[participant.sid] = participant
+        return [*earlier, *self.flush(without=None if also_self else participant)]
 
-    def flush(self, *, without: Participant | None = None) -> list[Effect]:
+    def flush(self, *, without: Participant | None = None) -> list[Signal]:
         """Tell everything that waits, to everybody present but ``without``."""
         pending, self._pending, self.due = self._pending, {}, None
         to = [p for p in self._participants.values() if p.present and p is not without]
         return self._tell(list(pending.values()), to)
 
-    def vanish(self, participant: Participant) -> list[Effect]:
+    def vanish(self, participant: Participant) -> list[Signal]:
         """Tell the others that ``participant``, who has just become hidden, is gone."""
         self._pending.pop(participant.sid, None)
         info = models.ParticipantInfo()
@@ -73,11 +76,11 @@ class Announcements:
         return [*self.flush(), *_signals([info], to)]
 
     @staticmethod
-    def _tell(about: Sequence[Participant], to: Sequence[Participant]) -> list[Effect]:
+    def _tell(about: Sequence[Participant], to: Sequence[Participant]) -> list[Signal]:
         return _signals([participant.info() for participant in about], to)
 
 
-def _signals(infos: Sequence[models.ParticipantInfo], to: Sequence[Participant]) -> list[Effect]:
+def _signals(infos: Sequence[models.ParticipantInfo], to: Sequence[Participant]) -> list[Signal]:
     if not to:
         return []
     return [Signal(to, message) for message in participant_updates(infos)]

@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
-from livekit.protocol import models, rtc
+from livekit.protocol import agent_dispatch, models, rtc
 
 from greenroom.server.data import Outbound
 from greenroom.server.room._participant import Participant
+from greenroom.server.tracks import Published, Signal, TrackEffect
 
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """Send a signalling message to these participants."""
-
-    to: Sequence[Participant]
-    message: rtc.SignalResponse
+__all__ = ["AgentsRequested", "Drop", "Effect", "Happened", "Published", "Signal", "Tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +43,11 @@ class Tell:
     reason: models.DisconnectReason = models.DisconnectReason.UNKNOWN_REASON
 
 
-Effect: TypeAlias = Signal | Outbound | Drop | Tell
+@dataclass(frozen=True, slots=True)
+class AgentsRequested:
+    """Tell the listeners that the room is to have these agents, too."""
+
+    agents: Sequence[agent_dispatch.RoomAgentDispatch]
+
+
+Effect: TypeAlias = TrackEffect | Outbound | Drop | Tell | AgentsRequested

@@ -52,6 +52,15 @@ class RoomNotFoundError(RoomError):
         super().__init__("requested room does not exist", context={"room": room})
 
 
+class RemoteUnmuteError(RoomError):
+    """Somebody's microphone may not be opened from afar."""
+
+    code = "remote_unmute_disabled"
+
+    def __init__(self) -> None:
+        super().__init__("remote unmute not enabled", fix="Set enable_remote_unmute, or let the participant unmute")
+
+
 class ParticipantNotFoundError(RoomError):
     """There is no such participant."""
 

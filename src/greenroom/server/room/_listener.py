@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from livekit.protocol import models
+from livekit.protocol import agent_dispatch, models
 
 from greenroom.server.room._participant import Participant
 from greenroom.server.room._room import Room
@@ -23,6 +24,14 @@ class RoomListener(Protocol):
 
     def participant_active(self, room: Room, participant: Participant) -> None:
         """A participant's media transport is up."""
+        ...
+
+    def participant_published(self, room: Room, participant: Participant) -> None:
+        """A participant has published its first track, or its first again."""
+        ...
+
+    def agents_requested(self, room: Room, agents: Sequence[agent_dispatch.RoomAgentDispatch]) -> None:
+        """A room that exists is to have these agents, too."""
         ...
 
     def participant_left(self, room: Room, participant: Participant, reason: models.DisconnectReason) -> None:

@@ -14,24 +14,28 @@ from livekit.protocol import models, rtc
 from livekit.protocol import room as room_pb
 
 from greenroom._media import (
+    AudioLevels,
     DataReceived,
     Event,
     MediaEngine,
     TrackEvent,
+    TrackId,
     TransportClosed,
     TransportConnected,
     TransportId,
+    carries_tracks,
 )
 from greenroom.config import ServerConfig
 from greenroom.ids import Prefix, new_id
 from greenroom.server.data import Outbound
-from greenroom.server.room._effects import Drop, Effect, Happened, Signal, Tell
-from greenroom.server.room._errors import CapacityError, ParticipantNotFoundError
+from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Published, Signal, Tell
+from greenroom.server.room._errors import CapacityError, ParticipantNotFoundError, RemoteUnmuteError
 from greenroom.server.room._limits import check_room_name
 from greenroom.server.room._listener import RoomListener
 from greenroom.server.room._messages import Outgoing, SignalPort
 from greenroom.server.room._participant import Joining, Participant
 from greenroom.server.room._room import Reason, Room, ServerFacts
+from greenroom.server.tracks import Publish, Unpublish, carry_out
 
 _log = logging.getLogger("greenroom.server")
 
@@ -62,9 +66,12 @@ class RoomManager:
             agent_protocol=AGENT_PROTOCOL,
             node_id=new_id(Prefix.NODE),
         )
-        self._facts = ServerFacts(info=self.server_info, limits=config.limits, defaults=config.room)
+        self._facts = ServerFacts(
+            info=self.server_info, limits=config.limits, defaults=config.room, carries_tracks=carries_tracks(engine)
+        )
         self._rooms: dict[str, Room] = {}
         self._by_transport: dict[TransportId, Participant] = {}
+        self._by_track: dict[TrackId, Room] = {}
         self._transports = itertools.count(1)
         self._listeners: list[RoomListener] = []
         self._effects: deque[tuple[Room, Effect]] = deque()
@@ -107,10 +114,7 @@ class RoomManager:
         room = self.get(name)
         if room is not None:
             if request is not None:
-                metadata = room.metadata
-                room.configure(request)
-                if room.metadata != metadata:
-                    self.apply(room, room.announce_room())
+                self.apply(room, room.reconfigure(request))
             return room
         check_room_name(name, self.config.limits)
         if len(self._rooms) >= self.config.limits.rooms:
@@ -193,6 +197,33 @@ class RoomManager:
         self.apply(room, effects)
         return participant.info()
 
+    def mute_track(self, room: Room, identity: str, sid: str, *, muted: bool) -> models.TrackInfo | None:
+        """Mute somebody's track, or unmute it, and tell its client; ``None`` when there is no such track.
+
+        :raises ParticipantNotFoundError: when there is no such participant.
+        :raises RoomError: when unmuting is not allowed.
+        """
+        participant = room.participants.get(identity)
+        if participant is None:
+            raise ParticipantNotFoundError(identity)
+        if not muted and not self.config.room.enable_remote_unmute:
+            raise RemoteUnmuteError
+        track = room.tracks.find(participant, sid)
+        if track is None:
+            return None
+        if track.info.muted != muted:
+            mute = rtc.SignalResponse(mute=rtc.MuteTrackRequest(sid=sid, muted=muted))
+            effects = room.tracks.mute(participant, sid, self.clock(), muted=muted)
+            self.apply(room, [Signal([participant], mute), *effects])
+        return track.info
+
+    def update_subscriptions(self, room: Room, identity: str, update: rtc.UpdateSubscription) -> None:
+        """Do as if a participant had asked for tracks. Raises :class:`ParticipantNotFoundError`."""
+        participant = room.participants.get(identity)
+        if participant is None:
+            raise ParticipantNotFoundError(identity)
+        self.apply(room, room.tracks.subscribe(participant, update, self.clock()))
+
     def send_data(self, room: Room, packet: models.DataPacket) -> None:
         """Send a packet from the server into a room, to its destinations or to everybody."""
         self.apply(room, room.server_data(packet))
@@ -225,6 +256,7 @@ class RoomManager:
         now = self.clock()
         for event in events:
             if isinstance(event, TrackEvent):
+                self._on_track_event(event, now)
                 continue
             participant = self._by_transport.get(event.transport)
             if participant is None:
@@ -240,6 +272,17 @@ class RoomManager:
                     extra={"room": room.sid, "participant": participant.sid, "reason": event.reason},
                 )
                 self.apply(room, room.media_lost(participant, event.reason, now))
+
+    def _on_track_event(self, event: TrackEvent, now: float) -> None:
+        if not isinstance(event, AudioLevels):
+            return
+        by_room: dict[Room, list[tuple[TrackId, float, float]]] = {}
+        for entry in event.levels:
+            room = self._by_track.get(entry[0])
+            if room is not None:
+                by_room.setdefault(room, []).append(entry)
+        for room, levels in by_room.items():
+            self.apply(room, room.tracks.levels(levels, now))
 
     async def aclose(self) -> None:
         """Send everybody away, because the server stops. Idempotent."""
@@ -297,8 +340,14 @@ class RoomManager:
                     participant.signal.send(message)
         elif isinstance(effect, Drop):
             self._drop(effect.participant, effect.leave)
-        else:
+        elif isinstance(effect, Tell | Published | AgentsRequested):
             self._tell(room, effect)
+        elif carries_tracks(self.engine):
+            if isinstance(effect, Publish):
+                self._by_track[effect.track] = room
+            elif isinstance(effect, Unpublish):
+                self._by_track.pop(effect.track, None)
+            carry_out(self.engine, effect)
 
     def _drop(self, participant: Participant, message: rtc.SignalResponse | None) -> None:
         self._by_transport.pop(participant.transport, None)
@@ -329,8 +378,8 @@ class RoomManager:
         finally:
             self.engine.close_transport(transport)
 
-    def _tell(self, room: Room, tell: Tell) -> None:
-        if tell.what is Happened.ROOM_FINISHED:
+    def _tell(self, room: Room, tell: Tell | Published | AgentsRequested) -> None:
+        if isinstance(tell, Tell) and tell.what is Happened.ROOM_FINISHED:
             if self._rooms.get(room.name) is room:
                 del self._rooms[room.name]
             _log.info("room finished", extra={"room": room.sid})
@@ -338,10 +387,16 @@ class RoomManager:
             try:
                 _notify(listener, room, tell)
             except Exception:
-                _log.exception("a room listener failed", extra={"room": room.sid, "event": tell.what.name})
+                _log.exception("a room listener failed", extra={"room": room.sid, "event": _name(tell)})
 
 
-def _notify(listener: RoomListener, room: Room, tell: Tell) -> None:
+def _notify(listener: RoomListener, room: Room, tell: Tell | Published | AgentsRequested) -> None:
+    if isinstance(tell, Published):
+        listener.participant_published(room, tell.participant)
+        return
+    if isinstance(tell, AgentsRequested):
+        listener.agents_requested(room, tell.agents)
+        return
     participant = tell.participant
     if participant is None:
         if tell.what is Happened.ROOM_STARTED:
@@ -354,6 +409,10 @@ def _notify(listener: RoomListener, room: Room, tell: Tell) -> None:
         listener.participant_active(room, participant)
     else:
         listener.participant_left(room, participant, tell.reason)
+
+
+def _name(tell: Tell | Published | AgentsRequested) -> str:
+    return tell.what.name if isinstance(tell, Tell) else type(tell).__name__
 
 
 async def _wait_closed(ports: Iterable[SignalPort]) -> None:

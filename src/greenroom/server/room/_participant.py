@@ -31,6 +31,7 @@ class Joining:
     metadata: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     client: models.ClientInfo = field(default_factory=models.ClientInfo)
+    auto_subscribe: bool = True
 
     @property
     def kind(self) -> models.ParticipantInfo.Kind:

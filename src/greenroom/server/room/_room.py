@@ -6,25 +6,27 @@ Synchronous and pure: methods take the time and return what is to be done (``doc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from livekit.protocol import agent_dispatch, models, rtc
 from livekit.protocol import room as room_pb
 
-from greenroom._media import TransportId
+from greenroom._media import TrackId, TransportId
 from greenroom.config import Limits, RoomDefaults
 from greenroom.ids import Prefix, new_id
 from greenroom.server.data import DataRouter
 from greenroom.server.room._announcements import Announcements
 from greenroom.server.room._answers import Answers
-from greenroom.server.room._effects import Drop, Effect, Happened, Signal, Tell
+from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Signal, Tell
 from greenroom.server.room._errors import RoomFullError
 from greenroom.server.room._join import join_response
 from greenroom.server.room._limits import check_attributes, check_metadata, check_name, merge_attributes
 from greenroom.server.room._messages import DISCONNECT, RECONNECT, leave
 from greenroom.server.room._participant import Info, Joining, Participant
+from greenroom.server.tracks import Tracks
 
 Reason = models.DisconnectReason
 
@@ -38,11 +40,17 @@ _CLIENT_REASONS: Final = frozenset({Reason.USER_UNAVAILABLE, Reason.USER_REJECTE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What every room of one server shares."""
+    """What every room of one server shares.
+
+    :param carries_tracks: whether the media engine carries more than data.
+    :param track_numbers: the engine's names for tracks.
+    """
 
     info: models.ServerInfo
     limits: Limits
     defaults: RoomDefaults
+    carries_tracks: bool = True
+    track_numbers: Iterator[TrackId] = field(default_factory=lambda: itertools.count(1))
 
 
 class Room:
@@ -68,6 +76,8 @@ class Room:
         self._announcements = Announcements(self._participants)
         self._answers = Answers()
         self._router = DataRouter(server.limits.data_packet)
+        #: Who publishes and receives what.
+        self.tracks = Tracks(server.limits, server.track_numbers, self._announce_tracks)
         self._counts = self._count()
 
     def __repr__(self) -> str:
@@ -122,8 +132,17 @@ class Room:
         self.departure_timeout = settings.departure_timeout or self.departure_timeout
         self.max_participants = settings.max_participants or self.max_participants
         self.metadata = settings.metadata or self.metadata
-        if settings.agents:
-            self.agents = list(settings.agents)
+        known = {agent.agent_name for agent in self.agents or ()}
+        if new := [agent for agent in settings.agents if agent.agent_name not in known]:
+            self.agents = [*(self.agents or ()), *new]
+
+    def reconfigure(self, settings: room_pb.CreateRoomRequest) -> list[Effect]:
+        """Change a room that exists already, and tell whom it concerns. Raises :class:`LimitError`."""
+        metadata, agents = self.metadata, len(self.agents or ())
+        self.configure(settings)
+        new = (self.agents or [])[agents:]
+        effects = self.announce_room() if self.metadata != metadata else []
+        return [*effects, AgentsRequested(new)] if new else effects
 
     def update_metadata(self, metadata: str) -> list[Effect]:
         """Replace the room's metadata and tell everybody. Raises :class:`LimitError`."""
@@ -160,11 +179,13 @@ class Room:
         participant = Participant(self, transport, joining, now)
         self._participants[participant.identity] = participant
         participant.advance(Info.JOINED)
+        tracks = self.tracks.enter(participant, auto_subscribe=joining.auto_subscribe)
         others = [p for p in self._participants.values() if p is not participant and not p.hidden]
         return participant, [
             *effects,
             Tell(Happened.JOINED, participant),
             Signal([participant], join_response(self.server.info, self.info(), participant, others)),
+            *tracks,
             *self._announcements.add(participant, now, also_self=False),
         ]
 
@@ -238,7 +259,7 @@ class Room:
             return []
         self.closed = True
         message = leave(reason, DISCONNECT)
-        effects: list[Effect] = []
+        effects: list[Effect] = [*self.tracks.close()]
         for participant in list(self._participants.values()):
             effects += self._take_out(participant, reason, message, now)
         return [*effects, Tell(Happened.ROOM_FINISHED)]
@@ -255,7 +276,8 @@ class Room:
         participant.advance(Info.DISCONNECTED)
         if not participant.dependent:
             self._last_left = now
-        return [Drop(participant, message), Tell(Happened.LEFT, participant, reason)]
+        tracks = self.tracks.leave(participant, now)
+        return [*tracks, Drop(participant, message), Tell(Happened.LEFT, participant, reason)]
 
     # Changes
 
@@ -283,17 +305,25 @@ class Room:
         participant.name, participant.metadata, participant.attributes = new
         permitted = permission is not None and permission != participant.permission
         was_hidden = participant.hidden
+        effects: list[Effect] = []
         if permission is not None and permitted:
             participant.permission = models.ParticipantPermission()
             participant.permission.CopyFrom(permission)
+            effects += self.tracks.revoke(participant, now)
         if not (changed or permitted):
             return []
         participant.touch()
-        effects = [] if was_hidden or not participant.hidden else self._announcements.vanish(participant)
+        if participant.hidden and not was_hidden:
+            effects += self._announcements.vanish(participant)
         effects += self._announcements.add(participant, now, urgent=True)
         if permitted:
+            effects += self.tracks.permission_changed(participant, now)
             effects += self._refresh_token(participant, now)
         return effects
+
+    def _announce_tracks(self, participant: Participant, now: float) -> list[Signal]:
+        # Its client is ahead of us: an update of its own tracks would set back what it has just changed.
+        return self._announcements.add(participant, now, urgent=True, also_self=False)
 
     def answer(self, participant: Participant, response: rtc.RequestResponse, now: float) -> list[Effect]:
         """Answer a request that the participant waits for."""
@@ -326,7 +356,7 @@ class Room:
         """Tell what was put off until now; due at :attr:`flush_at`."""
         due = self._announcements.due
         gathered = self._announcements.flush() if due is not None and due <= now else []
-        return gathered + self._answers.flush(now)
+        return [*gathered, *self._answers.flush(now)]
 
     def tick(self, now: float) -> list[Effect]:
         """Do what time brings: timeouts, fresh tokens, counts, the end of an empty room. Call every second."""
@@ -335,6 +365,7 @@ class Room:
             effects += self._tick_participant(participant, now)
         if self._expired(now):
             return effects + self.close(Reason.ROOM_CLOSED, now)
+        effects += self.tracks.tick(now)
         if self._counts != self._count():
             effects += self.announce_room()
         return effects

@@ -138,6 +138,7 @@ def _joining(rooms: RoomManager, grant: Grant, video: VideoGrant, request: rtc.J
         metadata=request.metadata or grant.claims.metadata,
         attributes=merge_attributes(grant.claims.attributes, request.participant_attributes),
         client=request.client_info,
+        auto_subscribe=not request.HasField("connection_settings") or request.connection_settings.auto_subscribe,
     )
     check_name(joining.name, rooms.config.limits)
     check_metadata(joining.metadata, rooms.config.limits)

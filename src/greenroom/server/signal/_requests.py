@@ -5,14 +5,14 @@ Pure: takes the time, returns effects.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from livekit.protocol import models, rtc
 
 from greenroom.server.room import Effect, LimitError, Participant, Signal
 
-_Handler: TypeAlias = Callable[[Participant, rtc.SignalRequest, float], list[Effect]]
+_Handler: TypeAlias = Callable[[Participant, rtc.SignalRequest, float], Sequence[Effect]]
 _Reason = rtc.RequestResponse
 
 _NO_MEDIA: Final = "media tracks are not served yet"
@@ -21,7 +21,7 @@ _NO_BLOBS: Final = "data blobs are not served"
 _NO_TRACK: Final = "there is no such track"
 
 
-def handle_request(participant: Participant, request: rtc.SignalRequest, now: float) -> list[Effect]:
+def handle_request(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
     """Decide what a request means. Kinds that are not known, or mean nothing yet, are ignored.
 
     :param now: seconds since the epoch.
@@ -30,11 +30,11 @@ def handle_request(participant: Participant, request: rtc.SignalRequest, now: fl
     return handler(participant, request, now) if handler else []
 
 
-def refuse_track(participant: Participant, track: rtc.AddTrackRequest) -> list[Effect]:
-    """Answer a request to publish: honestly, until tracks are served."""
-    if not participant.permission.can_publish:
-        return _respond(participant, _Reason.NOT_ALLOWED, "not allowed to publish", add_track=track)
-    return _respond(participant, _Reason.UNSUPPORTED_TYPE, _NO_MEDIA, add_track=track)
+def add_track(participant: Participant, track: rtc.AddTrackRequest, now: float) -> Sequence[Effect]:
+    """Answer a request to publish, whether it came with the join or later."""
+    if not participant.room.server.carries_tracks:
+        return _respond(participant, _Reason.UNSUPPORTED_TYPE, _NO_MEDIA, add_track=track)
+    return participant.room.tracks.add(participant, track, now)
 
 
 def _respond(
@@ -90,16 +90,34 @@ def _simulate(participant: Participant, request: rtc.SignalRequest, now: float) 
     return []
 
 
-def _add_track(participant: Participant, request: rtc.SignalRequest, _now: float) -> list[Effect]:
-    return refuse_track(participant, request.add_track)
+def _add_track(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
+    return add_track(participant, request.add_track, now)
 
 
-def _mute(participant: Participant, request: rtc.SignalRequest, _now: float) -> list[Effect]:
-    return _respond(participant, _Reason.NOT_FOUND, _NO_TRACK, mute=request.mute)
+def _mute(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
+    tracks, mute = participant.room.tracks, request.mute
+    if tracks.find(participant, mute.sid) is None:
+        return _respond(participant, _Reason.NOT_FOUND, _NO_TRACK, mute=mute)
+    return tracks.mute(participant, mute.sid, now, muted=mute.muted)
 
 
-def _update_audio_track(participant: Participant, request: rtc.SignalRequest, _now: float) -> list[Effect]:
-    return _respond(participant, _Reason.NOT_FOUND, _NO_TRACK, update_audio_track=request.update_audio_track)
+def _update_audio_track(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
+    tracks, update = participant.room.tracks, request.update_audio_track
+    if tracks.find(participant, update.track_sid) is None:
+        return _respond(participant, _Reason.NOT_FOUND, _NO_TRACK, update_audio_track=update)
+    return tracks.update_audio(participant, update, now)
+
+
+def _subscription(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
+    return participant.room.tracks.subscribe(participant, request.subscription, now)
+
+
+def _track_setting(participant: Participant, request: rtc.SignalRequest, _now: float) -> Sequence[Effect]:
+    return participant.room.tracks.set_track_setting(participant, request.track_setting)
+
+
+def _subscription_permission(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
+    return participant.room.tracks.permit(participant, request.subscription_permission, now)
 
 
 def _update_video_track(participant: Participant, request: rtc.SignalRequest, _now: float) -> list[Effect]:
@@ -131,6 +149,9 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "add_track": _add_track,
     "mute": _mute,
     "update_audio_track": _update_audio_track,
+    "subscription": _subscription,
+    "track_setting": _track_setting,
+    "subscription_permission": _subscription_permission,
     "update_video_track": _update_video_track,
     "publish_data_track_request": _publish_data_track,
     "unpublish_data_track_request": _unpublish_data_track,

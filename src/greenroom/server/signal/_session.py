@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from livekit.protocol import models, rtc
 from starlette.types import Receive, Send
 
+from greenroom._media import Answer, carries_tracks
 from greenroom.errors import MediaEngineError
 from greenroom.server.room import Effect, Outgoing, Participant, RoomManager, leave
 from greenroom.server.signal._access import Admission
 from greenroom.server.signal._frames import FrameError, decode_request
 from greenroom.server.signal._outbox import Outbox
-from greenroom.server.signal._requests import handle_request, refuse_track
+from greenroom.server.signal._requests import add_track, handle_request
+from greenroom.server.tracks import Negotiation
 
 _log = logging.getLogger("greenroom.server")
 
@@ -57,7 +60,7 @@ class SignalSession:
             await self._send({"type": "websocket.accept"})
             self._outbox.start()
             for track in admission.request.add_track_requests:
-                self._apply(refuse_track(participant, track))
+                self._apply(add_track(participant, track, self._rooms.clock()))
             if admission.request.HasField("publisher_offer"):
                 await self._offer(participant, admission.request.publisher_offer)
             await self._serve(participant)
@@ -105,17 +108,27 @@ class SignalSession:
 
     async def _offer(self, participant: Participant, offer: rtc.SessionDescription) -> None:
         try:
-            answer = await self._rooms.engine.accept_offer(participant.transport, offer.sdp)
+            negotiation, answer = await self._negotiate(participant, offer.sdp)
         except MediaEngineError as error:
             _log.info("offer refused", extra={"participant": participant.sid, "why": error.message})
             self._negotiation_failed(participant)
             return
         description = rtc.SessionDescription(type="answer", sdp=answer.sdp, id=offer.id)
-        self._outbox.send(Outgoing(rtc.SignalResponse(answer=description)))
+        tracks = participant.room.tracks
+        self._apply(tracks.answered(participant, negotiation, description, self._rooms.clock()))
         self._negotiated = True
         for candidate in self._early_candidates:
             self._rooms.engine.add_candidate(participant.transport, candidate)
         self._early_candidates.clear()
+
+    async def _negotiate(self, participant: Participant, sdp: str) -> tuple[Negotiation, Answer]:
+        engine = self._rooms.engine
+        if not carries_tracks(engine):
+            return Negotiation(), await engine.accept_offer(participant.transport, sdp)
+        sections = engine.inspect_offer(sdp)
+        negotiation = participant.room.tracks.plan(participant, sections, self._rooms.clock())
+        self._apply(negotiation.effects)
+        return negotiation, await engine.accept_offer(participant.transport, sdp, negotiation.plan)
 
     def _negotiation_failed(self, participant: Participant) -> None:
         now = self._rooms.clock()
@@ -155,7 +168,7 @@ class SignalSession:
             _log.info("signalling is not read", extra={"participant": participant.sid})
             self._apply(participant.room.remove(participant, Reason.SIGNAL_CLOSE, self._rooms.clock(), action=None))
 
-    def _apply(self, effects: list[Effect]) -> None:
+    def _apply(self, effects: Sequence[Effect]) -> None:
         participant = self._participant
         if participant is not None:
             self._rooms.apply(participant.room, effects)

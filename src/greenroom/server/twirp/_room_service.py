@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from livekit.protocol import models
+from livekit.protocol import models, rtc
 from livekit.protocol import room as room_pb
 
 from greenroom.server.room import ParticipantNotFoundError, Room, RoomManager, RoomNotFoundError
@@ -36,8 +36,8 @@ def room_service(rooms: RoomManager) -> Service:
             "UpdateParticipant": Method(room_pb.UpdateParticipantRequest, service.update_participant),
             "SendData": Method(room_pb.SendDataRequest, service.send_data),
             "UpdateRoomMetadata": Method(room_pb.UpdateRoomMetadataRequest, service.update_room_metadata),
-            "MutePublishedTrack": Method(room_pb.MuteRoomTrackRequest, service.no_tracks),
-            "UpdateSubscriptions": Method(room_pb.UpdateSubscriptionsRequest, service.no_tracks),
+            "MutePublishedTrack": Method(room_pb.MuteRoomTrackRequest, service.mute_published_track),
+            "UpdateSubscriptions": Method(room_pb.UpdateSubscriptionsRequest, service.update_subscriptions),
             "PerformRpc": Method(room_pb.PerformRpcRequest, service.perform_rpc),
             "ForwardParticipant": Method(room_pb.ForwardParticipantRequest, service.relocate),
             "MoveParticipant": Method(room_pb.MoveParticipantRequest, service.relocate),
@@ -108,17 +108,35 @@ class _RoomService:
 
     async def update_participant(self, call: Call, request: room_pb.UpdateParticipantRequest) -> models.ParticipantInfo:
         require_room_admin(call, request.room)
-        room = self._rooms.get(request.room)
-        if room is None:
-            raise ParticipantNotFoundError(request.identity)
         return self._rooms.update_participant(
-            room,
+            self._room_of(request.room, request.identity),
             request.identity,
             metadata=request.metadata,
             name=request.name,
             attributes=request.attributes,
             permission=request.permission if request.HasField("permission") else None,
         )
+
+    # Tracks
+
+    async def mute_published_track(
+        self, call: Call, request: room_pb.MuteRoomTrackRequest
+    ) -> room_pb.MuteRoomTrackResponse:
+        require_room_admin(call, request.room)
+        room = self._room_of(request.room, request.identity)
+        track = self._rooms.mute_track(room, request.identity, request.track_sid, muted=request.muted)
+        return room_pb.MuteRoomTrackResponse(track=track)
+
+    async def update_subscriptions(
+        self, call: Call, request: room_pb.UpdateSubscriptionsRequest
+    ) -> room_pb.UpdateSubscriptionsResponse:
+        require_room_admin(call, request.room)
+        room = self._room_of(request.room, request.identity)
+        update = rtc.UpdateSubscription(
+            track_sids=request.track_sids, subscribe=request.subscribe, participant_tracks=request.participant_tracks
+        )
+        self._rooms.update_subscriptions(room, request.identity, update)
+        return room_pb.UpdateSubscriptionsResponse()
 
     # Data
 
@@ -149,12 +167,6 @@ class _RoomService:
 
     # What this server does not do
 
-    async def no_tracks(
-        self, call: Call, request: room_pb.MuteRoomTrackRequest | room_pb.UpdateSubscriptionsRequest
-    ) -> NoReturn:
-        require_room_admin(call, request.room)
-        raise TwirpError("unimplemented", "this server carries no media tracks yet, only data")
-
     async def relocate(
         self, call: Call, request: room_pb.ForwardParticipantRequest | room_pb.MoveParticipantRequest
     ) -> NoReturn:
@@ -162,6 +174,12 @@ class _RoomService:
         if request.room == request.destination_room:
             raise TwirpError("invalid_argument", "destination room cannot be the same as source room")
         raise TwirpError("unimplemented", "participants cannot be forwarded or moved between rooms")
+
+    def _room_of(self, name: str, identity: str) -> Room:
+        room = self._rooms.get(name)
+        if room is None:
+            raise ParticipantNotFoundError(identity)
+        return room
 
     def _room(self, name: str) -> Room:
         room = self._rooms.get(name)

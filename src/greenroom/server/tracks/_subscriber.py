@@ -1,0 +1,242 @@
+"""What one participant receives: what it wants, and the sections of its connection in which it gets it.
+
+With one peer connection the server cannot offer. A track goes out in a section that the client offers to
+receive in; ``media_sections_requirement`` asks for an offer. A section that has carried a track is answered
+``inactive`` once before it carries another: clients end the old receiver at that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from livekit.protocol import rtc
+
+from greenroom._media import Section, Send, TransportId
+from greenroom.server.tracks._effects import Forward, MediaCommand, Pause, Unforward
+from greenroom.server.tracks._track import Track
+
+#: How long a client may take to make the offer it was asked for.
+OFFER_PATIENCE: Final = 5.0
+#: How long a wish for an unknown track is kept.
+UNKNOWN_PATIENCE: Final = 60.0
+MAX_UNKNOWN: Final = 1_000
+
+
+@dataclass(slots=True)
+class Slot:
+    """A section in which the client receives. It is free, carries a track, or is being emptied."""
+
+    mid: str
+    kind: str
+    track: Track | None = None
+    emptying: bool = False
+    attached: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Whether a track can be put here."""
+        return self.track is None and not self.emptying
+
+
+class Subscriber:
+    """One participant's side of receiving.
+
+    :param auto: receive every track unless the participant says otherwise.
+    """
+
+    def __init__(self, transport: TransportId, *, auto: bool) -> None:
+        self.auto = auto
+        self._transport = transport
+        self.slots: dict[str, Slot] = {}
+        self._wanted: dict[str, Track] = {}
+        self._waiting: dict[str, Track] = {}
+        self._placed: dict[str, Slot] = {}
+        self._explicit: dict[str, bool] = {}
+        self._unknown: dict[str, float] = {}
+        self._disabled: set[str] = set()
+        #: Tracks of which the client was told that it may not have them.
+        self.denied: set[str] = set()
+        # Every client begins with an offer, so there is no need to ask for that one.
+        self._awaiting = True
+        self._ask_again_at: float | None = None
+        self._asked: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"Subscriber(wanted={len(self._wanted)}, waiting={len(self._waiting)}, slots={len(self.slots)})"
+
+    # Wishes
+
+    def wishes(self, sid: str) -> bool:
+        """Tell whether the client wants a track."""
+        return self._explicit.get(sid, self.auto)
+
+    def wish(self, sid: str, *, wanted: bool, known: bool, now: float) -> None:
+        """Note what the client says about a track, be it there or not."""
+        self._explicit[sid] = wanted
+        self._unknown.pop(sid, None)
+        if not known:
+            self._unknown[sid] = now + UNKNOWN_PATIENCE
+            while len(self._unknown) > MAX_UNKNOWN:
+                oldest = next(iter(self._unknown))
+                del self._unknown[oldest], self._explicit[oldest]
+
+    def appeared(self, sid: str) -> None:
+        """Note that a track is there."""
+        self._unknown.pop(sid, None)
+
+    def forget_unknown(self, now: float) -> Iterator[str]:
+        """Give up the wishes for tracks that did not appear in time; yields those that were wanted."""
+        while self._unknown:
+            sid, due = next(iter(self._unknown.items()))
+            if due > now:
+                return
+            del self._unknown[sid]
+            if self._explicit.pop(sid):
+                yield sid
+
+    # What it gets
+
+    def wants(self, track: Track) -> bool:
+        """Tell whether a track is received, or will be as soon as there is a section for it."""
+        return track.sid in self._wanted
+
+    def receives(self, track: Track) -> bool:
+        """Tell whether a track flows, or is only held back."""
+        slot = self._placed.get(track.sid)
+        return slot is not None and slot.attached
+
+    @property
+    def wanted(self) -> list[Track]:
+        """All that is received or waits for a section."""
+        return list(self._wanted.values())
+
+    def take(self, track: Track) -> None:
+        """Begin to receive a track: at the next offer with a free section."""
+        if track.sid not in self._wanted:
+            self._wanted[track.sid] = self._waiting[track.sid] = track
+
+    def drop(self, track: Track) -> list[MediaCommand]:
+        """Receive a track no longer."""
+        self._wanted.pop(track.sid, None)
+        self._waiting.pop(track.sid, None)
+        slot = self._placed.pop(track.sid, None)
+        if slot is None:
+            return []
+        slot.track, slot.emptying = None, True
+        return self._detach(slot)
+
+    def forget(self, track: Track) -> list[MediaCommand]:
+        """Drop a track that exists no longer, and all that was said about it."""
+        self._explicit.pop(track.sid, None)
+        self._disabled.discard(track.sid)
+        self.denied.discard(track.sid)
+        return self.drop(track)
+
+    def set_disabled(self, track: Track, *, disabled: bool) -> list[MediaCommand]:
+        """Hold a track's packets back, or let them flow."""
+        if disabled == (track.sid in self._disabled):
+            return []
+        (self._disabled.add if disabled else self._disabled.discard)(track.sid)
+        slot = self._placed.get(track.sid)
+        if slot is None or not slot.attached:
+            return []
+        return [Pause(self._transport, slot.mid, disabled)]
+
+    def _detach(self, slot: Slot) -> list[MediaCommand]:
+        if not slot.attached:
+            return []
+        slot.attached = False
+        return [Unforward(self._transport, slot.mid)]
+
+    # Offers
+
+    def offered(self, sections: Iterable[Section]) -> tuple[dict[str, Send], list[str], list[MediaCommand]]:
+        """Take in the sections of an offer that may receive, and place the tracks that wait.
+
+        Returns what to answer, by mid; the sections that this answer empties; and what has to stop.
+        """
+        receiving = {s.mid: s for s in sections if s.direction == "recvonly"}
+        commands: list[MediaCommand] = []
+        for mid in [mid for mid in self.slots if mid not in receiving]:
+            commands += self._lose(self.slots.pop(mid))
+        for mid, section in receiving.items():
+            if mid not in self.slots:
+                self.slots[mid] = Slot(mid, section.kind)
+                self._asked[section.kind] -= 1
+        self._asked = +self._asked
+        self._awaiting = bool(self._asked)
+        for slot in self.slots.values():
+            if slot.free and self._waiting:
+                self._place(slot)
+        plan = {slot.mid: _send(slot.track) for slot in self.slots.values() if slot.track is not None}
+        return plan, [slot.mid for slot in self.slots.values() if slot.emptying], commands
+
+    def _lose(self, slot: Slot) -> list[MediaCommand]:
+        """Take leave of a section that the client receives in no longer."""
+        if slot.track is not None:
+            del self._placed[slot.track.sid]
+            self._waiting[slot.track.sid] = slot.track
+        return self._detach(slot)
+
+    def _place(self, slot: Slot) -> None:
+        track = next((track for track in self._waiting.values() if track.kind == slot.kind), None)
+        if track is not None:
+            del self._waiting[track.sid]
+            slot.track = track
+            self._placed[track.sid] = slot
+
+    def answered(self, emptied: Iterable[str]) -> tuple[list[Track], list[MediaCommand]]:
+        """Take note that the answer is out; returns the tracks that flow from now on, and how."""
+        for mid in emptied:
+            slot = self.slots.get(mid)
+            if slot is not None:
+                slot.emptying = False
+        begun: list[Track] = []
+        commands: list[MediaCommand] = []
+        for slot in self.slots.values():
+            if slot.track is None or slot.attached:
+                continue
+            slot.attached = True
+            begun.append(slot.track)
+            commands.append(Forward(slot.track.number, self._transport, slot.mid))
+            if slot.track.sid in self._disabled:
+                commands.append(Pause(self._transport, slot.mid, paused=True))
+        return begun, commands
+
+    @property
+    def mid_to_track_id(self) -> dict[str, str]:
+        """Which track is in which section; Rust clients ignore tracks that are not in it."""
+        return {slot.mid: slot.track.sid for slot in self.slots.values() if slot.track is not None}
+
+    def requirement(self, now: float) -> rtc.MediaSectionsRequirement | None:
+        """Ask for an offer, if one is needed and none is on its way.
+
+        ``None`` when there is nothing to ask.
+        """
+        if self._awaiting:
+            return None
+        missing: Counter[str] = Counter(track.kind for track in self._waiting.values())
+        emptying = False
+        for slot in self.slots.values():
+            if slot.track is None:
+                missing[slot.kind] -= 1
+                emptying = emptying or slot.emptying
+        if not (self._waiting or emptying):
+            return None
+        self._asked = +missing
+        self._awaiting = True
+        self._ask_again_at = now + OFFER_PATIENCE
+        return rtc.MediaSectionsRequirement(num_audios=self._asked["audio"], num_videos=self._asked["video"])
+
+    def tick(self, now: float) -> None:
+        """Stop waiting for an offer that does not come."""
+        if self._awaiting and self._ask_again_at is not None and now >= self._ask_again_at:
+            self._awaiting = False
+            self._asked.clear()
+
+
+def _send(track: Track) -> Send:
+    return Send(f"{track.owner.sid}|{track.sid}", track.sid)

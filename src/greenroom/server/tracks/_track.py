@@ -1,0 +1,128 @@
+"""One published track, and how LiveKit describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from livekit.protocol import models, rtc
+
+from greenroom._media import Receive, TrackId
+from greenroom.ids import Prefix, new_id
+
+if TYPE_CHECKING:
+    from greenroom.server.room import Participant
+
+Source = models.TrackSource
+Kind = models.TrackType
+
+#: Kinds of tracks that are carried.
+SERVED: Final = frozenset({Kind.AUDIO})
+
+_KIND_NAMES: Final = {Kind.AUDIO: "audio", Kind.VIDEO: "video", Kind.DATA: "data"}
+_MIME_TYPES: Final = {Kind.AUDIO: "audio/opus"}
+_KIND_LETTERS: Final = {Kind.AUDIO: "A", Kind.VIDEO: "V"}
+_SOURCE_LETTERS: Final = {
+    Source.CAMERA: "C",
+    Source.MICROPHONE: "M",
+    Source.SCREEN_SHARE: "S",
+    Source.SCREEN_SHARE_AUDIO: "s",
+}
+_STREAMS: Final = {
+    Source.CAMERA: "camera",
+    Source.MICROPHONE: "camera",
+    Source.SCREEN_SHARE: "screen",
+    Source.SCREEN_SHARE_AUDIO: "screen",
+}
+
+
+class Track:
+    """A track from the moment its publisher announced it.
+
+    :param number: the engine's name for it.
+    """
+
+    def __init__(self, number: TrackId, owner: Participant, request: rtc.AddTrackRequest, now: float) -> None:
+        self.number = number
+        self.owner = owner
+        self.cid = request.cid
+        #: Every id under which the section may come.
+        self.cids = {request.cid, *(codec.cid for codec in request.simulcast_codecs)} - {""}
+        self.info = _info(request)
+        #: The publisher's section; empty until it has been offered.
+        self.mid = ""
+        #: Sids of those who receive it or wait for a section to receive it in.
+        self.audience: set[str] = set()
+        #: Whether the publisher has been told that somebody listens.
+        self.was_received = False
+        self.touch(now)
+
+    def __repr__(self) -> str:
+        return f"Track({self.sid}, mid={self.mid!r}, audience={len(self.audience)})"
+
+    @property
+    def sid(self) -> str:
+        """LiveKit's name for it."""
+        return self.info.sid
+
+    @property
+    def kind(self) -> str:
+        """``audio`` or ``video``, as in SDP."""
+        return _KIND_NAMES[self.info.type]
+
+    @property
+    def receive(self) -> Receive:
+        """How the publisher's section is to be answered."""
+        return Receive(dtx=not self.info.disable_dtx, stereo=self.info.stereo)
+
+    def bind(self, mid: str) -> None:
+        """Note the section in which the publisher sends."""
+        self.mid = self.info.mid = mid
+        for codec in self.info.codecs:
+            codec.mid = mid
+
+    def touch(self, now: float) -> None:
+        """Note a change of the info."""
+        self.info.version.unix_micro = int(now * 1_000_000)
+
+
+def _info(request: rtc.AddTrackRequest) -> models.TrackInfo:
+    mime_type = _MIME_TYPES.get(request.type, "")
+    stereo = request.stereo or models.TF_STEREO in request.audio_features
+    info = models.TrackInfo(
+        sid=_new_sid(request),
+        type=request.type,
+        name=request.name,
+        muted=request.muted,
+        source=request.source,
+        width=request.width,
+        height=request.height,
+        disable_dtx=request.disable_dtx or models.TF_NO_DTX in request.audio_features,
+        layers=request.layers,
+        mime_type=mime_type,
+        codecs=[models.SimulcastCodecInfo(mime_type=mime_type, cid=request.cid, layers=request.layers)],
+        stereo=stereo,
+        disable_red=request.disable_red,
+        encryption=request.encryption,
+        stream=request.stream or _STREAMS.get(request.source, "unknown"),
+        backup_codec_policy=request.backup_codec_policy,
+        packet_trailer_features=request.packet_trailer_features,
+    )
+    set_features(info, request.audio_features)
+    return info
+
+
+def set_features(info: models.TrackInfo, features: Iterable[models.AudioTrackFeature]) -> None:
+    """Replace the audio features; what was negotiated (stereo, DTX) stays true to the track."""
+    wanted = set(features) - {models.TF_STEREO, models.TF_NO_DTX}
+    if info.stereo:
+        wanted.add(models.TF_STEREO)
+    if info.disable_dtx and info.type == Kind.AUDIO:
+        wanted.add(models.TF_NO_DTX)
+    info.ClearField("audio_features")
+    info.audio_features.extend(sorted(wanted))
+
+
+def _new_sid(request: rtc.AddTrackRequest) -> str:
+    letters = _KIND_LETTERS.get(request.type, "") + _SOURCE_LETTERS.get(request.source, "")
+    return Prefix.TRACK + letters + new_id(Prefix.TRACK).removeprefix(Prefix.TRACK)
