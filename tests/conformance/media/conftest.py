@@ -36,7 +36,7 @@ class EventLog:
         self._changed.set()
 
     def of(self, transport: TransportId) -> list[Event]:
-        return [event for batch in self.batches for event in batch if event.transport == transport]
+        return [event for batch in self.batches for event in batch if getattr(event, "transport", None) == transport]
 
     def payloads(self, transport: TransportId, label: str) -> list[bytes]:
         events = self.of(transport)
