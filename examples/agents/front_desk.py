@@ -87,17 +87,21 @@ class FrontDesk(Agent):
         self.session.generate_reply(instructions=f'Greet the caller with: "{GREETING}"')
 
     @function_tool
-    async def check_availability(self, day: str) -> str:
-        """Tell which appointments are free on a day.
+    async def check_availability(self, day: str, time: str = "") -> str:
+        """Tell which appointments are free on a day, or whether one is.
 
         Args:
             day: "today", "tomorrow", a weekday, or a date as YYYY-MM-DD.
+            time: The hour the caller asked about, as HH:MM.
         """
         when = self._diary.date_of(day)
         free = self._diary.free(when)
         if not free:
             return f"There is nothing free on {spoken(when)}."
-        return f"On {spoken(when)} these times are free: {', '.join(free)}."
+        if time in free:
+            return f"Yes, {time} on {spoken(when)} is free."
+        no = f"{time} is taken. " if time else ""
+        return f"{no}On {spoken(when)} these times are free: {', '.join(free)}."
 
     @function_tool
     async def book_appointment(self, day: str, time: str, name: str) -> str:
@@ -131,6 +135,13 @@ RULES = [
         help="where are you?",
     ),
     offline.Rule(
+        ["{day} [at] {time} (free|available)", "{time} [on] {day} (free|available)", "free [on] {day} [at] {time}"],
+        "{result} Shall I book it?",
+        tool="check_availability",
+        slots={"day": offline.Slot(ask="For which day shall I look?"), "time": offline.Slot(ask="At what time?")},
+        help="",
+    ),
+    offline.Rule(
         [
             "(what|when|which|anything|something|slots|times|do you have|are you) [is|else] (free|available)",
             "(free|available) [times|slots|appointments] [on] {day}",
@@ -149,6 +160,7 @@ RULES = [
             "(book|make|schedule|reserve|take) [it|that|one|me|an appointment] [at|on] [{time}|{day}] [for {name}]",
             "appointment [for {name}]",
             "see (a|the) doctor",
+            "^yes [please|book it]$",
             "^[yes] [on] [{day}] [at|the|make it] {time} [is fine|would be fine|works|sounds good] [for {name}]$",
         ],
         "Done. {result} See you then!",
