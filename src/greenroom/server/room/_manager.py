@@ -267,7 +267,9 @@ class RoomManager:
             elif isinstance(event, TransportConnected):
                 self.apply(room, room.media_connected(participant, now))
             elif isinstance(event, TransportClosed):
-                _log.info(
+                # Clients end DTLS before they say goodbye: only another end is worth a line.
+                _log.log(
+                    logging.DEBUG if event.reason == "dtls" else logging.INFO,
                     "media transport lost",
                     extra={"room": room.sid, "participant": participant.sid, "reason": event.reason},
                 )
