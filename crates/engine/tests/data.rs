@@ -222,3 +222,21 @@ fn a_second_channel_of_the_same_label_takes_over_and_both_are_heard() {
     assert_eq!(world.from(1, RELIABLE), [b"first".as_slice(), b"second"]);
     assert_eq!(world.clients[&1].messages(RELIABLE), [b"back"]);
 }
+
+#[test]
+fn on_a_lossy_network_reliable_messages_still_arrive_in_order() {
+    let mut world = World::with_send_buffer(64 << 20);
+    world.loss = 5;
+    world.join(1);
+    for number in 0..200 {
+        world.client(1).send(RELIABLE, numbered(number, 15_000));
+        world.send(&[1], RELIABLE, numbered(number, 15_000));
+        world.send(&[1], LOSSY, numbered(number, 1_000));
+    }
+    world.run(Duration::from_secs(600));
+    assert_eq!(numbers(&world.from(1, RELIABLE)), (0..200).collect::<Vec<_>>());
+    assert_eq!(numbers(world.clients[&1].messages(RELIABLE)), (0..200).collect::<Vec<_>>());
+    let arrived = numbers(world.clients[&1].messages(LOSSY));
+    assert!((1..=200).contains(&arrived.len()) && arrived.iter().all(|number| *number < 200), "{arrived:?}");
+    assert_eq!(world.ended(1), None);
+}

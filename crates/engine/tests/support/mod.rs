@@ -198,6 +198,9 @@ pub struct World {
     pub events: Vec<Event>,
     /// Python takes messages while set.
     pub attentive: bool,
+    /// Of a hundred datagrams, so many are lost.
+    pub loss: u64,
+    dice: u64,
     answers: HashMap<TransportId, String>,
     taken: HashMap<TransportId, usize>,
     untaken: Vec<Event>,
@@ -220,6 +223,8 @@ impl World {
             clients: HashMap::new(),
             events: Vec::new(),
             attentive: true,
+            loss: 0,
+            dice: 1,
             answers: HashMap::new(),
             taken: HashMap::new(),
             untaken: Vec::new(),
@@ -322,7 +327,8 @@ impl World {
                 client.write(self.now);
                 client.events();
                 for packet in std::mem::take(&mut client.outputs.packets) {
-                    if !client.silent && packet.destination == self.server {
+                    let lost = client.silent || is_lost(&mut self.dice, self.loss);
+                    if !lost && packet.destination == self.server {
                         self.hub.receive(self.now, packet.source, packet.destination, &packet.contents);
                     }
                     busy = true;
@@ -346,7 +352,7 @@ impl World {
         let Some(client) = self.clients.values_mut().find(|client| client.address == packet.destination) else {
             return;
         };
-        if client.deaf && packet.contents[0] >= 20 {
+        if is_lost(&mut self.dice, self.loss) || client.deaf && packet.contents[0] >= 20 {
             return;
         }
         let receive = Receive::new(Protocol::Udp, packet.source, packet.destination, &packet.contents).unwrap();
@@ -408,4 +414,10 @@ impl World {
         self.hub.advance(self.now);
         self.pump();
     }
+}
+
+/// Roll the dice, the same in every run.
+fn is_lost(dice: &mut u64, percent: u64) -> bool {
+    *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*dice >> 33) % 100 < percent
 }
