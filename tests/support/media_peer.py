@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
+from aiortc.rtp import RtpPacket
 
 from greenroom._media import Channel, FakeEngine
 
@@ -19,10 +22,32 @@ from greenroom._media import Channel, FakeEngine
 PATIENCE = 20.0
 
 
+@dataclass(frozen=True)
+class Heard:
+    """One RTP packet that a peer was sent."""
+
+    ssrc: int
+    sequence: int
+    timestamp: int
+    payload: bytes
+
+
 class MediaPeer(Protocol):
     """One client of an engine."""
 
     received: dict[str, list[bytes]]
+
+    def heard(self, mid: str) -> list[Heard]:
+        """Return the RTP packets that came on a section, oldest first."""
+
+    def add_audio(self, cid: str) -> None:
+        """Send audio in a section of its own from the next offer on."""
+
+    def end_audio(self, cid: str) -> None:
+        """Send it no longer from the next offer on."""
+
+    async def send_audio(self, cid: str, sequence: int, payload: bytes, *, level: int = -20) -> None:
+        """Send one RTP packet; ``level`` is in dBov."""
 
     async def offer(self, *, more_audio: int = 0) -> str:
         """Return the next offer; each call may append receiving audio sections."""
@@ -64,12 +89,27 @@ class ScriptedPeer:
     def __init__(self, engine: FakeEngine, transport: int) -> None:
         self._engine = engine
         self._peer = engine.peer(transport)
-        self._audio = 1
+        self._more: list[tuple[str, str, str]] = []
+        self._mids: dict[str, str] = {}
         self.received = self._peer.received
 
     async def offer(self, *, more_audio: int = 0) -> str:
-        self._audio += more_audio
-        return self._peer.offer(audio=self._audio, video=0)
+        self._more += [("audio", "recvonly", "")] * more_audio
+        return self._peer.offer(audio=1, video=0, more=self._more)
+
+    def heard(self, mid: str) -> list[Heard]:
+        packets = self._peer.rtp.get(mid, [])
+        return [Heard(packet.ssrc, packet.sequence, packet.timestamp, packet.payload) for packet in packets]
+
+    def add_audio(self, cid: str) -> None:
+        self._more.append(("audio", "sendonly", cid))
+        self._mids[cid] = str(len(self._more) + 1)
+
+    def end_audio(self, cid: str) -> None:
+        self._more[int(self._mids[cid]) - 2] = ("audio", "inactive", "")
+
+    async def send_audio(self, cid: str, sequence: int, payload: bytes, *, level: int = -20) -> None:
+        self._peer.send_rtp(self._mids[cid], payload, sequence=sequence, level=level)
 
     async def answer(self, sdp: str) -> None:
         self._peer.connect()
@@ -120,6 +160,33 @@ class AiortcPeer:
             for label in (Channel.LOSSY, Channel.RELIABLE, Channel.DATA_TRACK)
         }
         self._connection.addTransceiver("audio", direction="recvonly")
+        self._sending: dict[str, RTCRtpTransceiver] = {}
+        self._heard: dict[int, list[Heard]] = {}
+        self._ssrcs: dict[str, list[int]] = {}
+
+    def heard(self, mid: str) -> list[Heard]:
+        return [packet for ssrc in self._ssrcs.get(mid, []) for packet in self._heard.get(ssrc, [])]
+
+    def add_audio(self, cid: str) -> None:
+        self._sending[cid] = self._connection.addTransceiver("audio", direction="sendonly")
+        self._sending[cid].sender._track_id = cid
+
+    def end_audio(self, cid: str) -> None:
+        self._sending[cid].direction = "inactive"
+
+    async def send_audio(self, cid: str, sequence: int, payload: bytes, *, level: int = -20) -> None:
+        transceiver = self._sending[cid]
+        packet = RtpPacket(
+            payload_type=96,
+            sequence_number=sequence,
+            timestamp=sequence * 960,
+            ssrc=transceiver.sender._ssrc,
+            payload=payload,
+        )
+        packet.extensions.mid = transceiver.mid
+        packet.extensions.audio_level = (True, -level)
+        dtls = self._connection.sctp.transport
+        await dtls._send_rtp(packet.serialize(dtls._rtp_header_extensions_map))
 
     def _channel(self, label: str, *, reliable: bool) -> RTCDataChannel:
         retransmits = None if reliable else 0
@@ -141,6 +208,18 @@ class AiortcPeer:
 
     async def answer(self, sdp: str) -> None:
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        self._connection.sctp.transport._handle_rtp_data = self._on_rtp
+        for section in sdp.split("\r\nm=")[1:]:
+            (mid,) = re.findall(r"a=mid:(\S+)", section)
+            for ssrc in dict.fromkeys(re.findall(r"a=ssrc:(\d+) ", section)):
+                known = self._ssrcs.setdefault(mid, [])
+                known += [int(ssrc)] if int(ssrc) not in known else []
+
+    async def _on_rtp(self, data: bytes, arrival_time_ms: int) -> None:
+        packet = RtpPacket.parse(data)
+        heard = Heard(packet.ssrc, packet.sequence_number, packet.timestamp, packet.payload)
+        self._heard.setdefault(packet.ssrc, []).append(heard)
+        self._changed.set()
 
     async def open(self) -> None:
         await self.until(lambda: all(channel.readyState == "open" for channel in self._channels.values()))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from greenroom._media import (
+    NO_PLAN,
     Answer,
     Channel,
     ChannelOpened,
@@ -16,9 +17,11 @@ from greenroom._media import (
     Event,
     FakeEngine,
     MediaEngine,
+    Plan,
     Str0mEngine,
     TransportClosed,
     TransportId,
+    carries_tracks,
 )
 from support.media_peer import PATIENCE, AiortcPeer, MediaPeer, ScriptedPeer
 from support.offers import chromium_first, chromium_publish
@@ -35,8 +38,12 @@ class EventLog:
         self.batches.append(batch)
         self._changed.set()
 
+    @property
+    def all(self) -> list[Event]:
+        return [event for batch in self.batches for event in batch]
+
     def of(self, transport: TransportId) -> list[Event]:
-        return [event for batch in self.batches for event in batch if getattr(event, "transport", None) == transport]
+        return [event for event in self.all if getattr(event, "transport", None) == transport]
 
     def payloads(self, transport: TransportId, label: str) -> list[bytes]:
         events = self.of(transport)
@@ -69,15 +76,28 @@ class Stage:
         self.peers.append(peer)
         return peer
 
-    async def negotiate(self, transport: TransportId, peer: MediaPeer, *, more_audio: int = 0) -> Answer:
-        answer = await self.engine.accept_offer(transport, await peer.offer(more_audio=more_audio))
+    async def negotiate(
+        self, transport: TransportId, peer: MediaPeer, *, more_audio: int = 0, plan: Plan = NO_PLAN
+    ) -> Answer:
+        offer = await peer.offer(more_audio=more_audio)
+        if plan:
+            assert carries_tracks(self.engine)
+            answer = await self.engine.accept_offer(transport, offer, plan)
+        else:
+            answer = await self.engine.accept_offer(transport, offer)
         await peer.answer(answer.sdp)
         return answer
 
-    async def join(self, transport: TransportId) -> MediaPeer:
-        """Bring in a client and return when its three channels are open at both ends."""
+    async def join(self, transport: TransportId, *sending: str, receiving: int = 1) -> MediaPeer:
+        """Bring in a client and return when its three channels are open at both ends.
+
+        :param sending: names of audio tracks that it will send.
+        :param receiving: how many sections it offers to receive audio in.
+        """
         peer = self.peer(transport)
-        await self.negotiate(transport, peer)
+        for cid in sending:
+            peer.add_audio(cid)
+        await self.negotiate(transport, peer, more_audio=receiving - 1)
         opened = {ChannelOpened(transport, label) for label in Channel}
         await self.events.until(lambda: opened <= set(self.events.of(transport)))
         await peer.open()
