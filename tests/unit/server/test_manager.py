@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -68,6 +68,12 @@ class Diary:
     def participant_active(self, _room: Room, participant: Participant) -> None:
         self.lines.append(f"{participant.identity} active")
 
+    def participant_published(self, _room: Room, participant: Participant) -> None:
+        self.lines.append(f"{participant.identity} published")
+
+    def agents_requested(self, _room: Room, agents: Sequence[agent_dispatch.RoomAgentDispatch]) -> None:
+        self.lines.append(f"asked for {', '.join(agent.agent_name for agent in agents)}")
+
     def participant_left(self, _room: Room, participant: Participant, reason: models.DisconnectReason) -> None:
         self.lines.append(f"{participant.identity} left {Reason.Name(reason)}")
 
@@ -118,6 +124,17 @@ class TestRooms:
         house.rooms.create("lobby", request=room_pb.CreateRoomRequest(metadata="new", max_participants=5))
         assert port.messages[-1].room_update.room.metadata == "new"
         assert house.rooms.get("lobby").max_participants == 5
+
+    async def test_agents_for_a_room_that_exists_are_asked_for_once(self, house):
+        def ask(*names: str) -> None:
+            agents = [agent_dispatch.RoomAgentDispatch(agent_name=name) for name in names]
+            house.rooms.create("lobby", request=room_pb.CreateRoomRequest(agents=agents))
+
+        ask("a")
+        ask("a", "b")
+        ask("b")
+        assert house.diary.lines == ["lobby started", "asked for b"]
+        assert [agent.agent_name for agent in house.rooms.get("lobby").agents] == ["a", "b"]
 
     async def test_what_a_token_wants_counts_only_for_a_new_room(self, house):
         agents = [agent_dispatch.RoomAgentDispatch(agent_name="a")]
