@@ -124,6 +124,7 @@ async def test_mute_holds_packets_back_until_unmute(hall):
     alice, bob = await hall.join("alice"), await hall.join("bob")
     sid, mid = await alice.publish()
     await bob.follow()
+    await bob.signal.barrier()
     for muted in (True, False):
         await alice.signal.send(mute=rtc.MuteTrackRequest(sid=sid, muted=muted))
         await bob.signal.participant("alice", lambda info, muted=muted: info.tracks and info.tracks[0].muted == muted)
