@@ -7,6 +7,7 @@ from typing import Protocol
 
 from livekit.protocol import agent_dispatch, models
 
+from greenroom.server.room._effects import AgentsRequested, Happened, Published, Tell
 from greenroom.server.room._participant import Participant
 from greenroom.server.room._room import Room
 
@@ -41,3 +42,30 @@ class RoomListener(Protocol):
     def room_finished(self, room: Room) -> None:
         """A room has ended; everybody left before."""
         ...
+
+
+def notify(listener: RoomListener, room: Room, tell: Tell | Published | AgentsRequested) -> None:
+    """Call the method of a listener that an effect is about."""
+    if isinstance(tell, Published):
+        listener.participant_published(room, tell.participant)
+        return
+    if isinstance(tell, AgentsRequested):
+        listener.agents_requested(room, tell.agents)
+        return
+    participant = tell.participant
+    if participant is None:
+        if tell.what is Happened.ROOM_STARTED:
+            listener.room_started(room)
+        else:
+            listener.room_finished(room)
+    elif tell.what is Happened.JOINED:
+        listener.participant_joined(room, participant)
+    elif tell.what is Happened.ACTIVE:
+        listener.participant_active(room, participant)
+    else:
+        listener.participant_left(room, participant, tell.reason)
+
+
+def name_of(tell: Tell | Published | AgentsRequested) -> str:
+    """Return what an effect is about, for a log line."""
+    return tell.what.name if isinstance(tell, Tell) else type(tell).__name__

@@ -31,7 +31,7 @@ from greenroom.server.data import Outbound
 from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Published, Signal, Tell
 from greenroom.server.room._errors import CapacityError, ParticipantNotFoundError, RemoteUnmuteError
 from greenroom.server.room._limits import check_room_name
-from greenroom.server.room._listener import RoomListener
+from greenroom.server.room._listener import RoomListener, name_of, notify
 from greenroom.server.room._messages import Outgoing, SignalPort
 from greenroom.server.room._participant import Joining, Participant
 from greenroom.server.room._room import Reason, Room, ServerFacts
@@ -387,34 +387,9 @@ class RoomManager:
             _log.info("room finished", extra={"room": room.sid})
         for listener in self._listeners:
             try:
-                _notify(listener, room, tell)
+                notify(listener, room, tell)
             except Exception:
-                _log.exception("a room listener failed", extra={"room": room.sid, "event": _name(tell)})
-
-
-def _notify(listener: RoomListener, room: Room, tell: Tell | Published | AgentsRequested) -> None:
-    if isinstance(tell, Published):
-        listener.participant_published(room, tell.participant)
-        return
-    if isinstance(tell, AgentsRequested):
-        listener.agents_requested(room, tell.agents)
-        return
-    participant = tell.participant
-    if participant is None:
-        if tell.what is Happened.ROOM_STARTED:
-            listener.room_started(room)
-        else:
-            listener.room_finished(room)
-    elif tell.what is Happened.JOINED:
-        listener.participant_joined(room, participant)
-    elif tell.what is Happened.ACTIVE:
-        listener.participant_active(room, participant)
-    else:
-        listener.participant_left(room, participant, tell.reason)
-
-
-def _name(tell: Tell | Published | AgentsRequested) -> str:
-    return tell.what.name if isinstance(tell, Tell) else type(tell).__name__
+                _log.exception("a room listener failed", extra={"room": room.sid, "event": name_of(tell)})
 
 
 async def _wait_closed(ports: Iterable[SignalPort]) -> None:

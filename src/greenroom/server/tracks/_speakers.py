@@ -6,8 +6,10 @@ Pure. Levels are smoothed over two windows and told in eighths, so that a steady
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
+
+from livekit.protocol import models, rtc
 
 #: Seconds between two reports of the engine.
 INTERVAL: Final = 0.4
@@ -55,3 +57,22 @@ class Speakers:
 def _loudness(level: float, share: float) -> float:
     """Return a level between 0 and 1: quieter for whoever spoke only part of the window."""
     return min(1.0, share * 10 ** (min(level, 0.0) / 20))
+
+
+def speakers_changed(
+    changes: Mapping[str, float], audiences: Mapping[str, Iterable[str]]
+) -> Iterator[tuple[rtc.SpeakersChanged, list[str]]]:
+    """Build as few messages as will do: everybody is told of those whose audience it is in.
+
+    :param audiences: sids of the listeners of each speaker.
+    """
+    told_of: dict[str, list[str]] = {}
+    for speaker in changes:
+        for listener in audiences[speaker]:
+            told_of.setdefault(listener, []).append(speaker)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for listener, speakers in told_of.items():
+        groups.setdefault(tuple(speakers), []).append(listener)
+    for group, listeners in groups.items():
+        infos = [models.SpeakerInfo(sid=sid, level=changes[sid], active=changes[sid] > 0) for sid in group]
+        yield rtc.SpeakersChanged(speakers=infos), listeners

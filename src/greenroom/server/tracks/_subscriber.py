@@ -27,18 +27,12 @@ MAX_UNKNOWN: Final = 1_000
 
 @dataclass(slots=True)
 class Slot:
-    """A section in which the client receives. It is free, carries a track, or is being emptied."""
+    """A section in which the client receives. ``attached``: the engine forwards the track there."""
 
     mid: str
     kind: str
     track: Track | None = None
-    emptying: bool = False
     attached: bool = False
-
-    @property
-    def free(self) -> bool:
-        """Whether a track can be put here."""
-        return self.track is None and not self.emptying
 
 
 class Subscriber:
@@ -50,7 +44,9 @@ class Subscriber:
     def __init__(self, transport: TransportId, *, auto: bool) -> None:
         self.auto = auto
         self._transport = transport
-        self.slots: dict[str, Slot] = {}
+        self._slots: dict[str, Slot] = {}
+        # Sections that still have to be answered inactive, because of what they carried.
+        self._emptying: set[str] = set()
         self._wanted: dict[str, Track] = {}
         self._waiting: dict[str, Track] = {}
         self._placed: dict[str, Slot] = {}
@@ -65,7 +61,7 @@ class Subscriber:
         self._asked: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"Subscriber(wanted={len(self._wanted)}, waiting={len(self._waiting)}, slots={len(self.slots)})"
+        return f"Subscriber(wanted={len(self._wanted)}, waiting={len(self._waiting)}, slots={len(self._slots)})"
 
     # Wishes
 
@@ -125,7 +121,8 @@ class Subscriber:
         slot = self._placed.pop(track.sid, None)
         if slot is None:
             return []
-        slot.track, slot.emptying = None, True
+        slot.track = None
+        self._emptying.add(slot.mid)
         return self._detach(slot)
 
     def forget(self, track: Track) -> list[MediaCommand]:
@@ -160,25 +157,26 @@ class Subscriber:
         """
         receiving = {s.mid: s for s in sections if s.direction == "recvonly"}
         commands: list[MediaCommand] = []
-        for mid in [mid for mid in self.slots if mid not in receiving]:
-            commands += self._lose(self.slots.pop(mid))
+        for mid in [mid for mid in self._slots if mid not in receiving]:
+            commands += self._lose(self._slots.pop(mid))
         for mid, section in receiving.items():
-            if mid not in self.slots:
-                self.slots[mid] = Slot(mid, section.kind)
+            if mid not in self._slots:
+                self._slots[mid] = Slot(mid, section.kind)
                 self._asked[section.kind] -= 1
         self._asked = +self._asked
         self._awaiting = bool(self._asked)
-        for slot in self.slots.values():
-            if slot.free and self._waiting:
+        for slot in self._slots.values():
+            if self._waiting and slot.track is None and slot.mid not in self._emptying:
                 self._place(slot)
-        plan = {slot.mid: _send(slot.track) for slot in self.slots.values() if slot.track is not None}
-        return plan, [slot.mid for slot in self.slots.values() if slot.emptying], commands
+        plan = {slot.mid: _send(slot.track) for slot in self._slots.values() if slot.track is not None}
+        return plan, [*self._emptying], commands
 
     def _lose(self, slot: Slot) -> list[MediaCommand]:
         """Take leave of a section that the client receives in no longer."""
         if slot.track is not None:
             del self._placed[slot.track.sid]
             self._waiting[slot.track.sid] = slot.track
+        self._emptying.discard(slot.mid)
         return self._detach(slot)
 
     def _place(self, slot: Slot) -> None:
@@ -190,13 +188,10 @@ class Subscriber:
 
     def answered(self, emptied: Iterable[str]) -> tuple[list[Track], list[MediaCommand]]:
         """Take note that the answer is out; returns the tracks that flow from now on, and how."""
-        for mid in emptied:
-            slot = self.slots.get(mid)
-            if slot is not None:
-                slot.emptying = False
+        self._emptying.difference_update(emptied)
         begun: list[Track] = []
         commands: list[MediaCommand] = []
-        for slot in self.slots.values():
+        for slot in self._slots.values():
             if slot.track is None or slot.attached:
                 continue
             slot.attached = True
@@ -209,23 +204,17 @@ class Subscriber:
     @property
     def mid_to_track_id(self) -> dict[str, str]:
         """Which track is in which section; Rust clients ignore tracks that are not in it."""
-        return {slot.mid: slot.track.sid for slot in self.slots.values() if slot.track is not None}
+        return {slot.mid: slot.track.sid for slot in self._slots.values() if slot.track is not None}
 
     def requirement(self, now: float) -> rtc.MediaSectionsRequirement | None:
         """Ask for an offer, if one is needed and none is on its way.
 
         ``None`` when there is nothing to ask.
         """
-        if self._awaiting:
+        if self._awaiting or not (self._waiting or self._emptying):
             return None
         missing: Counter[str] = Counter(track.kind for track in self._waiting.values())
-        emptying = False
-        for slot in self.slots.values():
-            if slot.track is None:
-                missing[slot.kind] -= 1
-                emptying = emptying or slot.emptying
-        if not (self._waiting or emptying):
-            return None
+        missing.subtract(slot.kind for slot in self._slots.values() if slot.track is None)
         self._asked = +missing
         self._awaiting = True
         self._ask_again_at = now + OFFER_PATIENCE

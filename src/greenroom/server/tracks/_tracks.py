@@ -5,7 +5,7 @@ Synchronous and pure: methods take the time, in seconds since the epoch, and ret
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,7 +16,7 @@ from greenroom.config import Limits
 from greenroom.server.tracks._effects import Mute, Publish, Published, Signal, TrackEffect, Unpublish
 from greenroom.server.tracks._negotiation import Negotiation
 from greenroom.server.tracks._publisher import MAX_QUEUED, Publisher, refusal
-from greenroom.server.tracks._speakers import INTERVAL, Speakers
+from greenroom.server.tracks._speakers import INTERVAL, Speakers, speakers_changed
 from greenroom.server.tracks._subscriber import Subscriber
 from greenroom.server.tracks._track import Track, set_features
 
@@ -364,25 +364,17 @@ class Tracks:
             found = loudness.get(track.number)
             if found is not None and not track.info.muted and (sid := track.owner.sid) in self._seats:
                 heard[sid] = max(found, heard.get(sid, found), key=lambda pair: (pair[1], pair[0]))
-        return self._tell_speakers(self._speakers.observe(heard))
+        changes = self._speakers.observe(heard)
+        return [
+            Signal([self._seats[sid].participant for sid in to], rtc.SignalResponse(speakers_changed=message))
+            for message, to in speakers_changed(changes, {sid: self._audience(sid) for sid in changes})
+        ]
 
-    def _tell_speakers(self, changes: Mapping[str, float]) -> list[TrackEffect]:
-        """Tell each change to the speaker and to those who receive it; equal messages are built once."""
-        audiences: dict[str, list[str]] = {}
-        for sid in changes:
-            speaker = self._seats.get(sid)
-            tracks = speaker.publisher.published.values() if speaker is not None else ()
-            listeners = {other for track in tracks for other in track.audience}
-            for listener in {sid, *listeners} & self._seats.keys():
-                audiences.setdefault(listener, []).append(sid)
-        groups: dict[tuple[str, ...], list[Participant]] = {}
-        for listener, speakers in audiences.items():
-            groups.setdefault(tuple(speakers), []).append(self._seats[listener].participant)
-        effects: list[TrackEffect] = []
-        for speakers_told, to in groups.items():
-            infos = [models.SpeakerInfo(sid=s, level=changes[s], active=changes[s] > 0) for s in speakers_told]
-            effects.append(Signal(to, rtc.SignalResponse(speakers_changed=rtc.SpeakersChanged(speakers=infos))))
-        return effects
+    def _audience(self, sid: str) -> set[str]:
+        """Return those who are told that somebody speaks: whoever hears it, and itself."""
+        speaker = self._seats.get(sid)
+        tracks = speaker.publisher.published.values() if speaker is not None else ()
+        return {sid, *(listener for track in tracks for listener in track.audience)} & self._seats.keys()
 
 
 def _track_published(track: Track, cid: str) -> Signal:
