@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from livekit.protocol import agent, models
+from livekit.protocol import agent, models, rtc
 from livekit.protocol import agent_dispatch as dispatch_pb
 from livekit.protocol import room as room_pb
 
@@ -105,6 +105,18 @@ async def test_a_dispatch_made_over_the_api_reaches_the_worker(stage: AgentStage
     assert (job.dispatch_id, job.metadata, job.deployment) == (created.id, "m", "blue")
 
 
+async def test_agents_that_create_room_adds_to_a_room_are_dispatched(stage: AgentStage) -> None:
+    named = await stage.worker("front_desk")
+    await stage.join("ada")
+    request = room_pb.CreateRoomRequest(name="lobby", agents=wants("front_desk", metadata="m").agents)
+    for _ in range(2):
+        stage.server.rooms.create("lobby", request=request)
+    job = (await named.assignment()).job
+    assert (job.agent_name, job.metadata) == ("front_desk", "m")
+    await named.barrier()
+    assert named.kinds.count("availability") == 1
+
+
 async def test_a_participant_worker_gets_a_job_for_each_person(stage: AgentStage) -> None:
     worker = await stage.worker(type=agent.JT_PARTICIPANT)
     for identity in ("ada", "bob"):
@@ -117,11 +129,12 @@ async def test_a_participant_worker_gets_a_job_for_each_person(stage: AgentStage
 
 async def test_a_publisher_worker_gets_its_job_at_the_first_track(stage: AgentStage) -> None:
     worker = await stage.worker(type=agent.JT_PUBLISHER)
-    await stage.join("ada")
-    room = stage.server.rooms.get("lobby")
-    assert room is not None
-    for _ in range(2):
-        stage.server.agents.participant_published(room, room.participants["ada"])
+    ada = await stage.join("ada")
+    for sections in (["mic"], ["mic", "other"]):
+        await ada.send(add_track=rtc.AddTrackRequest(cid=sections[-1]))
+        offer = ada.peer.offer(more=[("audio", "sendonly", cid) for cid in sections])
+        await ada.send(offer=rtc.SessionDescription(type="offer", sdp=offer, id=2))
+        await ada.receive("answer")
     assert (await worker.assignment()).job.participant.identity == "ada"
     await worker.barrier()
     assert worker.kinds.count("availability") == 1
