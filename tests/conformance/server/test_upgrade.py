@@ -14,7 +14,7 @@ import websockets
 from livekit.protocol import room as room_pb
 from livekit.protocol import rtc
 
-from greenroom.config import ApiKey, RoomDefaults, ServerConfig
+from greenroom.config import ApiKey, Limits, RoomDefaults, ServerConfig
 from greenroom.server import Server
 from support.serving import running_server
 from support.signal_client import SignalClient, encode_join_request, join_request, token
@@ -127,6 +127,27 @@ async def test_a_full_room_is_503(server):
     alice = await SignalClient.connect(server.url)
     assert await server.upgrade(query=WANTED, bearer=token("bob")) == (503, "room has exceeded its max participants")
     await alice.leave()
+
+
+@pytest.mark.parametrize("limits", [Limits(participants=1), Limits(rooms=1)])
+async def test_a_full_server_is_503_and_validation_knows(limits):
+    async with running(limits=limits) as server:
+        alice = await SignalClient.connect(server.url)
+        bob = token("bob", "another room")
+        status, why = await server.upgrade(query=WANTED, bearer=bob)
+        assert status == 503
+        validation = await server.get("/rtc/v1/validate", WANTED, bob)
+        assert (validation.status_code, validation.text) == (status, why)
+        await alice.leave()
+
+
+async def test_a_full_server_lets_those_inside_come_back():
+    async with running(limits=Limits(participants=1, rooms=1)) as server:
+        before = await SignalClient.connect(server.url)
+        after = await SignalClient.connect(server.url)
+        assert [participant.sid for participant in server.server.rooms.participants] == [after.sid]
+        await after.leave()
+        await before.close()
 
 
 async def test_own_metadata_needs_permission(server):

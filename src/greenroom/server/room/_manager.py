@@ -117,8 +117,7 @@ class RoomManager:
                 self.apply(room, room.reconfigure(request))
             return room
         check_room_name(name, self.config.limits)
-        if len(self._rooms) >= self.config.limits.rooms:
-            raise CapacityError("The server holds as many rooms as it may", context={"limit": self.config.limits.rooms})
+        self._check_rooms()
         room = Room(name, self._facts, self.clock())
         for settings in (config, request):
             if settings is not None:
@@ -144,18 +143,30 @@ class RoomManager:
 
     # Participants
 
+    def check_join(self, name: str, joining: Joining) -> None:
+        """Raise :class:`CapacityError` when the room called ``name``, or the server, has no place for somebody."""
+        room = self.get(name)
+        if room is None:
+            self._check_rooms()
+        else:
+            room.check_join(joining)
+        limit = self.config.limits.participants
+        comes_back = room is not None and joining.identity in room.participants
+        if len(self._by_transport) - comes_back >= limit:
+            raise CapacityError("The server holds as many participants as it may", context={"limit": limit})
+
+    def _check_rooms(self) -> None:
+        limit = self.config.limits.rooms
+        if len(self._rooms) >= limit:
+            raise CapacityError("The server holds as many rooms as it may", context={"limit": limit})
+
     def join(self, room: Room, joining: Joining, port: SignalPort, *, lite: bool = True) -> Participant:
         """Let somebody in. The join response is the first message that ``port`` gets.
 
-        :raises RoomFullError: when the room has no place.
+        :raises CapacityError: when the room or the server has no place.
         :raises MediaEngineError: when the engine cannot take another transport.
         """
-        room.check_join(joining)
-        if len(self._by_transport) >= self.config.limits.participants:
-            raise CapacityError(
-                "The server holds as many participants as it may",
-                context={"limit": self.config.limits.participants},
-            )
+        self.check_join(room.name, joining)
         transport = next(self._transports)
         self.engine.create_transport(transport, lite=lite)
         participant, effects = room.join(transport, joining, self.clock())

@@ -147,8 +147,6 @@ def _joining(rooms: RoomManager, grant: Grant, video: VideoGrant, request: rtc.J
 
 
 def _check_capacity(rooms: RoomManager, name: str, video: VideoGrant, joining: Joining) -> None:
-    room = rooms.get(name)
-    if room is not None:
-        room.check_join(joining)
-    elif not rooms.config.room.auto_create and not video.room_create:
+    if rooms.get(name) is None and not rooms.config.room.auto_create and not video.room_create:
         raise RefusedError(404, "requested room does not exist")
+    rooms.check_join(name, joining)
