@@ -50,7 +50,8 @@ class DevConfig(msgspec.Struct, frozen=True, kw_only=True):
 class OnePort:
     """Two applications under one port: LiveKit's paths go to the server, all others to the page.
 
-    They share nothing but this.
+    They share nothing but this, and the root: a page for who looks at it, and a sign of life for LiveKit's
+    browser clients. These probe it with HEAD from pages of any origin, which the page would not answer.
     """
 
     def __init__(self, livekit: ASGIApp, page: ASGIApp) -> None:
@@ -60,7 +61,8 @@ class OnePort:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
         first = scope["path"].lstrip("/").partition("/")[0] if "path" in scope else ""
-        await (self._livekit if first in _LIVEKIT else self._page)(scope, receive, send)
+        probe = not first and scope.get("method") == "HEAD"
+        await (self._livekit if probe or first in _LIVEKIT else self._page)(scope, receive, send)
 
 
 async def run_dev(config: DevConfig, on_ready: Callable[[str], None]) -> int:

@@ -42,3 +42,12 @@ async def test_livekit_s_paths_go_to_the_server_and_all_others_to_the_page(
     port = OnePort(named("livekit", seen), named("page", seen))
     await port({"type": kind, "path": path}, None, None)  # type: ignore[arg-type]
     assert seen == [application]
+
+
+@pytest.mark.parametrize("path", ["/", "//", ""])
+async def test_a_probe_of_the_root_is_livekit_s_for_clients_on_pages_of_any_origin(path: str) -> None:
+    seen: list[str] = []
+    port = OnePort(named("livekit", seen), named("page", seen))
+    await port({"type": "http", "method": "HEAD", "path": path}, None, None)  # type: ignore[arg-type]
+    await port({"type": "http", "method": "GET", "path": path}, None, None)  # type: ignore[arg-type]
+    assert seen == ["livekit", "page"]
