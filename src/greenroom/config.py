@@ -104,6 +104,26 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
                 f"Refusing to listen on {self.bind} with the development key",
                 fix="Pass --key KEY:SECRET with a secret of your own, or --bind 127.0.0.1",
             )
+        for address in self.node_ip:
+            _check_reachable(self.bind, address)
+
+
+def _check_reachable(bind: str, address: str) -> None:
+    version = 4 if bind == "localhost" else _version(bind)
+    # "::" takes IPv4, too. What a host name stands for is not known here.
+    if bind == "::" or version is None or _version(address) in {None, version}:
+        return
+    raise ConfigError(
+        f"No client reaches --node-ip {address}: --bind {bind} listens on IPv{version} only",
+        fix=f"Use --bind ::, or give an IPv{version} address",
+    )
+
+
+def _version(host: str) -> int | None:
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return None
 
 
 def is_loopback(host: str) -> bool:

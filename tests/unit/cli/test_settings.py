@@ -41,7 +41,7 @@ def test_options_win_over_the_environment_and_that_over_the_file() -> None:
 def test_everything_can_come_from_the_environment() -> None:
     environment = {
         "GREENROOM_KEY": "one:first, two:second",
-        "GREENROOM_BIND": "0.0.0.0",
+        "GREENROOM_BIND": "::",
         "GREENROOM_PORT": "0",
         "GREENROOM_RTC_PORT": "7",
         "GREENROOM_NODE_IP": "203.0.113.7,2001:db8::7",
@@ -49,7 +49,7 @@ def test_everything_can_come_from_the_environment() -> None:
     }
     assert config(environment) == ServerConfig(
         keys=(ApiKey(key="one", secret="first"), ApiKey(key="two", secret="second")),
-        bind="0.0.0.0",
+        bind="::",
         port=0,
         rtc_port=7,
         node_ip=("203.0.113.7", "2001:db8::7"),
@@ -109,6 +109,12 @@ def test_a_file_that_cannot_be_read_says_so() -> None:
     [
         ({"GREENROOM_PORT": "http"}, {}, "GREENROOM_PORT is 'http', not a number"),
         ({}, {"node_ip": ["example.org"]}, "'example.org' is not an IP address"),
+        (
+            {},
+            {"node_ip": ["2001:db8::7"]},
+            r"No client reaches --node-ip 2001:db8::7: --bind 127\.0\.0\.1 listens on IPv4",
+        ),
+        ({}, {"bind": "::1", "node_ip": ["203.0.113.7"]}, r"--bind ::1 listens on IPv6 only"),
         ({}, {"config": Path("nowhere.toml")}, r"'nowhere\.toml' does not exist"),
         ({}, {"key": ["a:b", "a:c"]}, "API key 'a' is given twice"),
         ({"GREENROOM_KEY": "hunter2"}, {}, "--key takes KEY:SECRET"),
