@@ -7,12 +7,9 @@ receive in; ``media_sections_requirement`` asks for an offer. A section that has
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
-
-from livekit.protocol import rtc
 
 from greenroom._media import Section, Send, TransportId
 from greenroom.server.tracks._effects import Forward, MediaCommand, Pause, Unforward
@@ -23,6 +20,8 @@ OFFER_PATIENCE: Final = 5.0
 #: How long a wish for an unknown track is kept.
 UNKNOWN_PATIENCE: Final = 60.0
 MAX_UNKNOWN: Final = 1_000
+
+_KINDS: Final = ("audio", "video")
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ class Subscriber:
         # Every client begins with an offer, so there is no need to ask for that one.
         self._awaiting = True
         self._ask_again_at: float | None = None
-        self._asked: Counter[str] = Counter()
+        self._asked = dict.fromkeys(_KINDS, 0)
 
     def __repr__(self) -> str:
         return f"Subscriber(wanted={len(self._wanted)}, waiting={len(self._waiting)}, slots={len(self._slots)})"
@@ -155,16 +154,15 @@ class Subscriber:
 
         Returns what to answer, by mid; the sections that this answer empties; and what has to stop.
         """
-        receiving = {s.mid: s for s in sections if s.direction == "recvonly"}
+        receiving = {s.mid: s for s in sections if s.direction == "recvonly" and s.kind in _KINDS}
         commands: list[MediaCommand] = []
         for mid in [mid for mid in self._slots if mid not in receiving]:
             commands += self._lose(self._slots.pop(mid))
         for mid, section in receiving.items():
             if mid not in self._slots:
                 self._slots[mid] = Slot(mid, section.kind)
-                self._asked[section.kind] -= 1
-        self._asked = +self._asked
-        self._awaiting = bool(self._asked)
+                self._asked[section.kind] = max(0, self._asked[section.kind] - 1)
+        self._awaiting = any(self._asked.values())
         for slot in self._slots.values():
             if self._waiting and slot.track is None and slot.mid not in self._emptying:
                 self._place(slot)
@@ -206,25 +204,29 @@ class Subscriber:
         """Which track is in which section; Rust clients ignore tracks that are not in it."""
         return {slot.mid: slot.track.sid for slot in self._slots.values() if slot.track is not None}
 
-    def requirement(self, now: float) -> rtc.MediaSectionsRequirement | None:
+    def requirement(self, now: float) -> tuple[int, int] | None:
         """Ask for an offer, if one is needed and none is on its way.
 
-        ``None`` when there is nothing to ask.
+        Returns how many sections for audio and for video it has to have more; ``None`` when no offer is needed.
         """
         if self._awaiting or not (self._waiting or self._emptying):
             return None
-        missing: Counter[str] = Counter(track.kind for track in self._waiting.values())
-        missing.subtract(slot.kind for slot in self._slots.values() if slot.track is None)
-        self._asked = +missing
+        missing = dict.fromkeys(_KINDS, 0)
+        for track in self._waiting.values():
+            missing[track.kind] += 1
+        for slot in self._slots.values():
+            if slot.track is None:
+                missing[slot.kind] -= 1
+        self._asked = {kind: max(0, count) for kind, count in missing.items()}
         self._awaiting = True
         self._ask_again_at = now + OFFER_PATIENCE
-        return rtc.MediaSectionsRequirement(num_audios=self._asked["audio"], num_videos=self._asked["video"])
+        return self._asked["audio"], self._asked["video"]
 
     def tick(self, now: float) -> None:
         """Stop waiting for an offer that does not come."""
         if self._awaiting and self._ask_again_at is not None and now >= self._ask_again_at:
             self._awaiting = False
-            self._asked.clear()
+            self._asked = dict.fromkeys(_KINDS, 0)
 
 
 def _send(track: Track) -> Send:

@@ -49,6 +49,10 @@ class Track:
         #: Every id under which the section may come.
         self.cids = {request.cid, *(codec.cid for codec in request.simulcast_codecs)} - {""}
         self.info = _info(request)
+        #: LiveKit's name for it.
+        self.sid = self.info.sid
+        #: ``audio`` or ``video``, as in SDP.
+        self.kind = _KIND_NAMES[request.type]
         #: The publisher's section; empty until it has been offered.
         self.mid = ""
         #: Sids of those who receive it or wait for a section to receive it in.
@@ -59,16 +63,6 @@ class Track:
 
     def __repr__(self) -> str:
         return f"Track({self.sid}, mid={self.mid!r}, audience={len(self.audience)})"
-
-    @property
-    def sid(self) -> str:
-        """LiveKit's name for it."""
-        return self.info.sid
-
-    @property
-    def kind(self) -> str:
-        """``audio`` or ``video``, as in SDP."""
-        return _KIND_NAMES[self.info.type]
 
     @property
     def receive(self) -> Receive:

@@ -306,12 +306,15 @@ class Tracks:
 
     def _settle(self, seats: Iterable[_Seat], now: float) -> list[TrackEffect]:
         """Ask those for an offer who need one."""
-        effects: list[TrackEffect] = []
+        asked: dict[tuple[int, int], list[Participant]] = {}
         for seat in seats:
-            requirement = seat.subscriber.requirement(now)
-            if requirement is not None:
-                message = rtc.SignalResponse(media_sections_requirement=requirement)
-                effects.append(Signal([seat.participant], message))
+            missing = seat.subscriber.requirement(now)
+            if missing is not None:
+                asked.setdefault(missing, []).append(seat.participant)
+        effects: list[TrackEffect] = []
+        for (audios, videos), participants in asked.items():
+            requirement = rtc.MediaSectionsRequirement(num_audios=audios, num_videos=videos)
+            effects.append(Signal(participants, rtc.SignalResponse(media_sections_requirement=requirement)))
         return effects
 
     # Permissions
