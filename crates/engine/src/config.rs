@@ -62,6 +62,9 @@ pub const MAX_OFFER: usize = 1024 * 1024;
 /// Remote candidates that wait for an offer.
 pub const MAX_CANDIDATES: usize = 64;
 
+/// Streams (SSRCs) a client may send. str0m remembers each for as long as the transport lives.
+pub const MAX_STREAMS: usize = 1024;
+
 /// Silence after which a client counts as gone: ten seconds to be suspicious, five to be sure. A client
 /// checks its connection every 2.5 s.
 pub const SILENCE: Duration = Duration::from_secs(15);

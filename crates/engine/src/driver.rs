@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use str0m::net::Transmit;
+use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Event, Input, Output, Rtc, RtcError};
 
 /// What one step of an [`Rtc`] produced.
@@ -44,9 +45,26 @@ impl Driver {
     /// Move time forward.
     pub fn advance(&mut self, now: Instant, out: &mut Outputs) -> Result<(), RtcError> {
         self.now = self.now.max(now);
-        let handled = self.rtc.handle_input(Input::Timeout(now));
+        let handled = self.rtc.handle_input(Input::Timeout(self.now));
         self.drain(out)?;
         handled
+    }
+
+    /// Read the `Rtc`.
+    pub fn rtc(&self) -> &Rtc {
+        &self.rtc
+    }
+
+    /// Queue an RTP packet. It leaves with the next [`Driver::advance`], which is due at once.
+    ///
+    /// A queued packet is no output, so many may be queued before the `Rtc` is drained once. False: there is no such
+    /// stream.
+    pub fn write(&mut self, ssrc: Ssrc, packet: RtpWrite) -> bool {
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_tx(&ssrc) else { return false };
+        stream.write_rtp(packet);
+        self.deadline = self.now;
+        true
     }
 
     /// Change the `Rtc` at `now`.

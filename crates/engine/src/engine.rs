@@ -262,7 +262,9 @@ impl Worker {
         for _ in 0..TURN_BATCHES {
             let now = Instant::now();
             let take = |source, destination, datagram: &[u8]| hub.receive(now, source, destination, datagram);
-            match self.socket.receive(take) {
+            let received = self.socket.receive(take);
+            hub.flush(now);
+            match received {
                 Ok(true) => self.socket.send(&mut hub.effects.packets, &self.counters),
                 // Errors of a UDP socket are about some earlier datagram.
                 Ok(false) | Err(_) => return false,

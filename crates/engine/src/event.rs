@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::TransportId;
 use crate::config::{BACKLOG_HIGH, BACKLOG_LOW};
-use crate::sdp::Section;
+use crate::sdp::{Plans, Section};
+use crate::{TrackId, TransportId};
 
 /// Why a transport ended without having been closed by command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,11 @@ pub enum Event {
         /// Its label.
         label: Arc<str>,
     },
+    /// The first packet of a track is there.
+    TrackStarted(TrackId),
+    /// How loud the audio tracks were that sent anything in the last window: the mean level in dBov of what was
+    /// active, and the share of the window that was.
+    AudioLevels(Vec<(TrackId, f32, f32)>),
     /// The thread has closed every transport and is about to end.
     Stopped,
     /// A whole message arrived.
@@ -111,6 +116,8 @@ pub enum Command {
         transport: TransportId,
         /// The offer.
         sdp: String,
+        /// What media sections are for. Those that are not in it are answered `inactive`.
+        plans: Plans,
     },
     /// Use a remote candidate.
     Candidate {
@@ -127,6 +134,49 @@ pub enum Command {
         label: Arc<str>,
         /// The message, shared by all.
         payload: Bytes,
+    },
+    /// Take what arrives on a section for a track.
+    Publish {
+        /// The track.
+        track: TrackId,
+        /// On which transport.
+        transport: TransportId,
+        /// On which section.
+        mid: String,
+    },
+    /// End a track and its forwards.
+    Unpublish(TrackId),
+    /// Send a track on a section.
+    Forward {
+        /// The track.
+        track: TrackId,
+        /// On which transport.
+        transport: TransportId,
+        /// On which section.
+        mid: String,
+    },
+    /// Send nothing more on a section.
+    Unforward {
+        /// On which transport.
+        transport: TransportId,
+        /// On which section.
+        mid: String,
+    },
+    /// Hold a section back, or let packets flow again.
+    Pause {
+        /// On which transport.
+        transport: TransportId,
+        /// On which section.
+        mid: String,
+        /// Whether to hold back.
+        paused: bool,
+    },
+    /// Hold a track back from everybody, or let it flow again.
+    Mute {
+        /// The track.
+        track: TrackId,
+        /// Whether to hold back.
+        muted: bool,
     },
     /// Flush what can be flushed, close and forget.
     Close(TransportId),

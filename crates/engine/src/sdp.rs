@@ -21,18 +21,54 @@ pub struct Section {
     pub cid: String,
 }
 
-/// What an answered media section carries towards the client.
+/// What an answered media section is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     /// Nothing: the section is answered `inactive`.
     Inactive,
-    /// A track: the section is answered `sendonly` with `a=msid:<stream> <track>`.
+    /// The client's track: the section is answered `recvonly`.
+    Receive {
+        /// Ask an Opus sender to be silent when the speaker is.
+        dtx: bool,
+        /// Ask an Opus sender for two channels.
+        stereo: bool,
+    },
+    /// Another's track: the section is answered `sendonly` with `a=msid:<stream> <track>`.
     Send {
         /// First token of the msid.
         stream: String,
         /// Second token of the msid.
         track: String,
     },
+}
+
+/// Plans by mid. Media sections that are not in it are answered `inactive`.
+pub type Plans = HashMap<String, Plan>;
+
+/// Read the sections of an offer, without the context of earlier ones.
+pub fn inspect_offer(offer: &str) -> Result<Vec<Section>, String> {
+    inspect(offer, &[])
+}
+
+/// Refuse plans that an offer leaves no room for.
+pub fn check_plans(sections: &[Section], plans: &Plans) -> Result<(), String> {
+    for section in sections.iter().filter(|section| section.kind != "application") {
+        let Section { mid, direction, .. } = section;
+        let fits = match plans.get(mid) {
+            None | Some(Plan::Inactive) => true,
+            Some(Plan::Receive { .. }) => matches!(direction.as_str(), "sendonly" | "sendrecv"),
+            Some(Plan::Send { stream, track }) => {
+                if [stream, track].iter().any(|name| name.is_empty() || name.contains(char::is_whitespace)) {
+                    return Err(format!("the msid planned for section {mid} is not two words"));
+                }
+                matches!(direction.as_str(), "recvonly" | "sendrecv")
+            }
+        };
+        if !fits {
+            return Err(format!("section {mid} is {direction}, which leaves no room for its plan"));
+        }
+    }
+    Ok(())
 }
 
 /// Read the sections of an offer and refuse what the engine cannot answer.
@@ -65,6 +101,10 @@ pub fn inspect(offer: &str, known: &[String]) -> Result<Vec<Section>, String> {
     for (index, section) in sections.iter().enumerate() {
         if section.mid.is_empty() {
             return Err(format!("section {index} of the offer has no a=mid"));
+        }
+        // str0m replaces other characters and cuts what is longer.
+        if section.mid.len() > 16 || section.mid.contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+            return Err(format!("mid {} is not 1 to 16 letters, digits and underscores", section.mid));
         }
         if !mids.insert(section.mid.as_str()) {
             return Err(format!("two sections of the offer have mid {}", section.mid));
@@ -117,9 +157,14 @@ fn edit_line(out: &mut String, line: &str, (ufrag, password): (&str, &str), plan
         return put(format_args!("a=ice-pwd:{password}"));
     }
     match plan {
-        Some(Plan::Inactive) => {
+        Some(plan @ (Plan::Inactive | Plan::Receive { .. })) => {
             if is_direction(line) {
-                put(format_args!("a=inactive"));
+                let direction = if *plan == Plan::Inactive { "inactive" } else { "recvonly" };
+                put(format_args!("a={direction}"));
+            } else if let (Plan::Receive { dtx, stereo }, true) = (plan, is_opus_format(line)) {
+                let dtx = if *dtx { ";usedtx=1" } else { "" };
+                let stereo = if *stereo { ";stereo=1" } else { "" };
+                put(format_args!("{line}{dtx}{stereo}"));
             } else if !(line.starts_with("a=msid:") || line.starts_with("a=ssrc")) {
                 put(format_args!("{line}"));
             }
@@ -137,6 +182,11 @@ fn edit_line(out: &mut String, line: &str, (ufrag, password): (&str, &str), plan
         }
         None => put(format_args!("{line}")),
     }
+}
+
+/// str0m writes the format of Opus as `minptime=10;useinbandfec=1`.
+fn is_opus_format(line: &str) -> bool {
+    line.starts_with("a=fmtp:") && line.contains("minptime=")
 }
 
 /// The largest message the other side takes (RFC 8841 section 6.1: 64 kB unless it says otherwise, 0 is any).

@@ -63,6 +63,10 @@ counters! {
     lossy_dropped,
     /// Messages larger than their receiver takes.
     messages_refused,
+    /// RTP packets received, without those that were only padding or came twice.
+    rtp_in,
+    /// RTP packets forwarded, once per receiver.
+    rtp_out,
     /// Transports lost to defects.
     faults,
 }

@@ -6,17 +6,22 @@ use std::time::Instant;
 use bytes::Bytes;
 use str0m::change::SdpOffer;
 use str0m::channel::ChannelId;
+use str0m::format::PayloadParams;
+use str0m::media::{KeyframeRequestKind, Mid};
 use str0m::net::{Protocol, Receive, Transmit};
+use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use crate::TransportId;
 use crate::config::{CONNECT, MAX_CANDIDATES, MAX_CHANNELS, SILENCE};
 use crate::driver::{Driver, Outputs};
 use crate::event::{Answer, Event, Reason};
+use crate::forward::Media;
 use crate::gate::{Gate, Path, is_stun};
+use crate::lanes::{Lanes, Lost, payload_type};
 use crate::outlet::{Fate, LARGEST, Outlet};
 use crate::recipe::Recipe;
-use crate::sdp::{self, Plan};
+use crate::sdp::{self, Plan, Plans};
 use crate::stats::Counters;
 
 /// Where a transport's effects go.
@@ -26,6 +31,10 @@ pub struct Effects {
     pub packets: Vec<Transmit>,
     /// Events for Python.
     pub events: Vec<Event>,
+    /// RTP that the transport has received, to be forwarded.
+    pub media: Vec<(Mid, PayloadParams, RtpPacket)>,
+    /// Sections whose receiver needs a key frame.
+    pub keyframes: Vec<Mid>,
     /// Counters to bump.
     pub counters: Arc<Counters>,
 }
@@ -69,6 +78,9 @@ pub struct Transport {
     driver: Driver,
     outputs: Outputs,
     mids: Vec<String>,
+    lanes: Lanes,
+    /// RTP has been written that [`Transport::send_media`] has to send.
+    written: bool,
     candidates: Vec<Candidate>,
     outlets: Vec<Outlet>,
     labels: Vec<(ChannelId, Arc<str>)>,
@@ -93,6 +105,8 @@ impl Transport {
             driver,
             outputs: Outputs::default(),
             mids: Vec::new(),
+            lanes: Lanes::default(),
+            written: false,
             candidates: Vec::new(),
             outlets: vec![Outlet::reliable()],
             labels: Vec::new(),
@@ -142,8 +156,16 @@ impl Transport {
     }
 
     /// Answer an offer. The inner error leaves the transport as it was.
-    pub fn offer(&mut self, now: Instant, sdp: &str, fx: &mut Effects) -> Result<Result<Answer, String>, Ended> {
-        let sections = match sdp::inspect(sdp, &self.mids) {
+    pub fn offer(
+        &mut self,
+        now: Instant,
+        sdp: &str,
+        plans: &Plans,
+        fx: &mut Effects,
+    ) -> Result<Result<Answer, String>, Ended> {
+        let inspected = sdp::inspect(sdp, &self.mids)
+            .and_then(|sections| sdp::check_plans(&sections, plans).map(|()| sections));
+        let sections = match inspected {
             Ok(sections) => sections,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -151,8 +173,19 @@ impl Transport {
             Ok(offer) => offer,
             Err(error) => return Ok(Err(error.to_string())),
         };
+        let lanes = &mut self.lanes;
+        let mids = sections.iter().filter(|section| section.kind != "application");
+        let mids = mids.map(|section| Mid::from(section.mid.as_str()));
         let accepted = self.driver.change(now, &mut self.outputs, |rtc| {
-            let answer = rtc.sdp_api().accept_offer(offer)?.to_sdp_string();
+            let removed = lanes.vacate(plans, rtc);
+            let answer = match rtc.sdp_api().accept_offer(offer) {
+                Ok(answer) => answer.to_sdp_string(),
+                Err(error) => {
+                    lanes.restore(removed, rtc);
+                    return Err(error);
+                }
+            };
+            lanes.settle(mids, plans, rtc, random);
             Ok::<_, str0m::RtcError>((answer, rtc.direct_api().local_ice_credentials()))
         });
         let (answer, creds) = match accepted.and_then(|accepted| accepted) {
@@ -165,7 +198,9 @@ impl Transport {
         if self.answered.is_none() || !self.connected {
             self.answered = Some(now);
         }
-        let edited = sdp::edit_answer(&answer, (&self.creds.ufrag, &self.creds.pass), |_| Plan::Inactive);
+        let edited = sdp::edit_answer(&answer, (&self.creds.ufrag, &self.creds.pass), |mid| {
+            plans.get(mid).cloned().unwrap_or(Plan::Inactive)
+        });
         for candidate in std::mem::take(&mut self.candidates) {
             self.use_candidate(now, candidate)?;
         }
@@ -270,6 +305,47 @@ impl Transport {
         Ok(())
     }
 
+    /// Write a packet of another's track on a section. True: [`Transport::send_media`] must follow.
+    pub fn forward(&mut self, now: Instant, mid: Mid, media: &Media, fx: &mut Effects) -> bool {
+        // Before there are keys, str0m would keep whatever is written.
+        if !self.connected {
+            return false;
+        }
+        let Some(lane) = self.lanes.find(mid) else { return false };
+        let rtc = self.driver.rtc();
+        let Some(packet) = lane.write(now, media, |params| payload_type(rtc, mid, params)) else { return false };
+        if !self.driver.write(lane.ssrc, packet) {
+            return false;
+        }
+        fx.counters.rtp_out.add(1);
+        !std::mem::replace(&mut self.written, true)
+    }
+
+    /// Send the RTP that was written.
+    pub fn send_media(&mut self, now: Instant, fx: &mut Effects) -> Step {
+        self.written = false;
+        let result = self.driver.advance(now, &mut self.outputs);
+        self.settle(now, fx, result)
+    }
+
+    /// What a section sends next does not join on to what it sent before.
+    pub fn interrupt(&mut self, mid: Mid) {
+        if let Some(lane) = self.lanes.find(mid) {
+            lane.interrupt();
+        }
+    }
+
+    /// Ask the client for a key frame of one of its streams.
+    pub fn request_keyframe(&mut self, now: Instant, ssrc: Ssrc, fx: &mut Effects) -> Step {
+        let request = |rtc: &mut Rtc| {
+            if let Some(stream) = rtc.direct_api().stream_rx(&ssrc) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        };
+        self.driver.change(now, &mut self.outputs, request).map_err(poll_failed)?;
+        self.send_media(now, fx)
+    }
+
     /// Flush what can be flushed at once and say goodbye to the client.
     pub fn close(&mut self, now: Instant, fx: &mut Effects) {
         // Whatever fails now has no one left to tell.
@@ -331,6 +407,8 @@ impl Transport {
                 self.connected = true;
                 fx.events.push(Event::Connected(transport));
             }
+            str0m::Event::RtpPacket(packet) => return self.media_in(now, packet, fx),
+            str0m::Event::KeyframeRequest(request) => fx.keyframes.push(request.mid),
             str0m::Event::ChannelOpen(id, label) => return self.channel_open(now, id, &label, fx),
             str0m::Event::ChannelClose(id) => {
                 self.labels.retain(|(open, _)| *open != id);
@@ -353,6 +431,24 @@ impl Transport {
         Ok(())
     }
 
+    fn media_in(&mut self, now: Instant, packet: RtpPacket, fx: &mut Effects) -> Step {
+        fx.counters.rtp_in.add(1);
+        let found = match self.lanes.known(&packet.header) {
+            Some(found) => Ok(found),
+            None => {
+                let lanes = &mut self.lanes;
+                let discover = |rtc: &mut Rtc| lanes.discover(&packet.header, rtc);
+                self.driver.change(now, &mut self.outputs, discover).map_err(poll_failed)?
+            }
+        };
+        match found {
+            Ok((mid, params)) => fx.media.push((mid, params, packet)),
+            Err(Lost::Unknown) => {}
+            Err(Lost::TooMany) => return Err(Ended::new(Reason::Dtls, "the client sent too many streams")),
+        }
+        Ok(())
+    }
+
     /// A second channel of the same label takes over what is sent; both are heard.
     fn channel_open(&mut self, now: Instant, id: ChannelId, label: &str, fx: &mut Effects) -> Step {
         if self.labels.len() >= MAX_CHANNELS || self.outlets.len() > MAX_CHANNELS {
@@ -371,6 +467,11 @@ impl Transport {
         fx.events.push(Event::ChannelOpened { transport: self.id, label });
         Ok(())
     }
+}
+
+/// Where a stream's numbers begin need not be secret, only different each time.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
 }
 
 fn poll_failed(error: str0m::RtcError) -> Ended {

@@ -6,7 +6,7 @@
 use std::io;
 
 use bytes::Bytes;
-use greenroom_engine::{Command, EngineConfig, Event, StartError};
+use greenroom_engine::{Command, EngineConfig, Event, Plan, Section, StartError};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -20,6 +20,8 @@ const CHANNEL_OPENED: u8 = 4;
 const CHANNEL_CLOSED: u8 = 5;
 const DATA: u8 = 6;
 const STOPPED: u8 = 7;
+const TRACK_STARTED: u8 = 8;
+const AUDIO_LEVELS: u8 = 9;
 
 /// A running media engine.
 #[pyclass(frozen, module = "greenroom._media._native")]
@@ -60,8 +62,42 @@ impl Engine {
         self.command(Command::Create { transport, lite })
     }
 
-    fn offer(&self, request: u64, transport: u64, sdp: String) -> PyResult<()> {
-        self.command(Command::Offer { request, transport, sdp })
+    /// `receive` holds `(mid, dtx, stereo)`, `send` holds `(mid, stream, track)`.
+    fn offer(
+        &self,
+        request: u64,
+        transport: u64,
+        sdp: String,
+        receive: Vec<(String, bool, bool)>,
+        send: Vec<(String, String, String)>,
+    ) -> PyResult<()> {
+        let receive = receive.into_iter().map(|(mid, dtx, stereo)| (mid, Plan::Receive { dtx, stereo }));
+        let send = send.into_iter().map(|(mid, stream, track)| (mid, Plan::Send { stream, track }));
+        self.command(Command::Offer { request, transport, sdp, plans: receive.chain(send).collect() })
+    }
+
+    fn publish(&self, track: u64, transport: u64, mid: String) -> PyResult<()> {
+        self.command(Command::Publish { track, transport, mid })
+    }
+
+    fn unpublish(&self, track: u64) -> PyResult<()> {
+        self.command(Command::Unpublish(track))
+    }
+
+    fn forward(&self, track: u64, transport: u64, mid: String) -> PyResult<()> {
+        self.command(Command::Forward { track, transport, mid })
+    }
+
+    fn unforward(&self, transport: u64, mid: String) -> PyResult<()> {
+        self.command(Command::Unforward { transport, mid })
+    }
+
+    fn pause(&self, transport: u64, mid: String, paused: bool) -> PyResult<()> {
+        self.command(Command::Pause { transport, mid, paused })
+    }
+
+    fn mute(&self, track: u64, muted: bool) -> PyResult<()> {
+        self.command(Command::Mute { track, muted })
     }
 
     fn candidate(&self, transport: u64, candidate: String) -> PyResult<()> {
@@ -137,11 +173,11 @@ impl Drop for Engine {
 fn tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
     match event {
         Event::Answered { request, answer: Ok(answer) } => {
-            let sections: Vec<_> =
-                answer.sections.into_iter().map(|part| (part.mid, part.kind, part.direction, part.cid)).collect();
-            (ANSWERED, request, answer.sdp, sections).into_pyobject(py)
+            (ANSWERED, request, answer.sdp, sections(answer.sections)).into_pyobject(py)
         }
         Event::Answered { request, answer: Err(reason) } => (REFUSED, request, reason).into_pyobject(py),
+        Event::TrackStarted(track) => (TRACK_STARTED, track).into_pyobject(py),
+        Event::AudioLevels(levels) => (AUDIO_LEVELS, 0, PyTuple::new(py, levels)?).into_pyobject(py),
         Event::Stopped => (STOPPED, 0).into_pyobject(py),
         Event::Connected(transport) => (CONNECTED, transport).into_pyobject(py),
         Event::Closed { transport, reason, detail } => (CLOSED, transport, reason.as_str(), detail).into_pyobject(py),
@@ -151,6 +187,17 @@ fn tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
             (DATA, transport, &*label, PyBytes::new(py, &payload)).into_pyobject(py)
         }
     }
+}
+
+/// Sections as tuples of mid, kind, direction and cid.
+fn sections(sections: Vec<Section>) -> Vec<(String, String, String, String)> {
+    sections.into_iter().map(|part| (part.mid, part.kind, part.direction, part.cid)).collect()
+}
+
+/// Read the sections of an offer; a `ValueError` says why it cannot be used.
+#[pyfunction]
+fn inspect_offer(sdp: &str) -> PyResult<Vec<(String, String, String, String)>> {
+    greenroom_engine::inspect_offer(sdp).map(sections).map_err(PyValueError::new_err)
 }
 
 /// An `OSError` whose `errno` tells what was wrong.
@@ -173,6 +220,8 @@ mod _native {
 
     #[pymodule_export]
     use super::Engine;
+    #[pymodule_export]
+    use super::inspect_offer;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -183,6 +232,8 @@ mod _native {
         module.add("CHANNEL_OPENED", super::CHANNEL_OPENED)?;
         module.add("CHANNEL_CLOSED", super::CHANNEL_CLOSED)?;
         module.add("DATA", super::DATA)?;
-        module.add("STOPPED", super::STOPPED)
+        module.add("STOPPED", super::STOPPED)?;
+        module.add("TRACK_STARTED", super::TRACK_STARTED)?;
+        module.add("AUDIO_LEVELS", super::AUDIO_LEVELS)
     }
 }

@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from greenroom._media import _native
 from greenroom._media._engine import (
+    NO_PLAN,
     Answer,
+    AudioLevels,
     ChannelClosed,
     ChannelOpened,
     DataReceived,
@@ -26,9 +28,15 @@ from greenroom._media._engine import (
     EngineStats,
     Event,
     EventHandler,
+    Plan,
+    Receive,
     Section,
+    Send,
+    TrackId,
+    TrackStarted,
     TransportClosed,
     TransportConnected,
+    TransportEvent,
     TransportId,
 )
 from greenroom.errors import ConfigError, MediaEngineError, PortInUseError
@@ -42,7 +50,7 @@ _running: set[_native.Engine] = set()
 
 
 class Str0mEngine:
-    """Moves media and data with str0m: ICE, DTLS and SCTP on one thread and one UDP socket.
+    """Moves media and data with str0m: ICE, DTLS, SRTP and SCTP on one thread and one UDP socket.
 
     It belongs to the process and the event loop that started it; a forked child must make its own.
     """
@@ -114,8 +122,15 @@ class Str0mEngine:
         self._outward[number] = transport
         native.create(number, lite)
 
-    async def accept_offer(self, transport: TransportId, sdp: str) -> Answer:
-        """Apply the client's offer and return the answer; see :class:`~greenroom._media.MediaEngine`."""
+    def inspect_offer(self, sdp: str) -> tuple[Section, ...]:
+        """Return the sections of an offer; see :class:`~greenroom._media.TrackEngine`."""
+        try:
+            return tuple(Section(*section) for section in _native.inspect_offer(sdp))
+        except ValueError as error:
+            raise _unusable(str(error)) from None
+
+    async def accept_offer(self, transport: TransportId, sdp: str, plan: Plan = NO_PLAN) -> Answer:
+        """Apply the client's offer and return the answer; see :class:`~greenroom._media.TrackEngine`."""
         native = self._engine()
         number = self._inward.get(transport)
         if number is None:
@@ -124,7 +139,9 @@ class Str0mEngine:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[request] = answer
         try:
-            native.offer(request, number, sdp)
+            receive = [(mid, act.dtx, act.stereo) for mid, act in plan.items() if isinstance(act, Receive)]
+            send = [(mid, act.stream, act.track) for mid, act in plan.items() if isinstance(act, Send)]
+            native.offer(request, number, sdp, receive, send)
             return await answer
         finally:
             self._answers.pop(request, None)
@@ -141,6 +158,38 @@ class Str0mEngine:
         numbers = [inward[transport] for transport in transports if transport in inward]
         if numbers:
             self._engine().send(numbers, label, payload)
+
+    def publish(self, track: TrackId, transport: TransportId, mid: str) -> None:
+        """Take RTP that arrives on a section for this track."""
+        number = self._inward.get(transport)
+        if number is not None:
+            self._engine().publish(track, number, mid)
+
+    def unpublish(self, track: TrackId) -> None:
+        """End a track and every forward of it. Idempotent."""
+        self._engine().unpublish(track)
+
+    def forward(self, track: TrackId, transport: TransportId, mid: str) -> None:
+        """Send a track's packets on a section, instead of any other's."""
+        number = self._inward.get(transport)
+        if number is not None:
+            self._engine().forward(track, number, mid)
+
+    def unforward(self, transport: TransportId, mid: str) -> None:
+        """Send nothing more on a section. Idempotent."""
+        number = self._inward.get(transport)
+        if number is not None:
+            self._engine().unforward(number, mid)
+
+    def set_forward_paused(self, transport: TransportId, mid: str, paused: bool) -> None:
+        """Hold back one receiver's packets, or let them flow again."""
+        number = self._inward.get(transport)
+        if number is not None:
+            self._engine().pause(number, mid, paused)
+
+    def set_track_muted(self, track: TrackId, muted: bool) -> None:
+        """Hold back a track's packets from everybody, or let them flow again."""
+        self._engine().mute(track, muted)
 
     def close_transport(self, transport: TransportId) -> None:
         """Flush what can be flushed at once, close, and forget. No event follows for it. Idempotent."""
@@ -175,6 +224,10 @@ class Str0mEngine:
         for kind, number, *rest in self._native.take(_BATCH):
             if kind in (_native.ANSWERED, _native.REFUSED):
                 self._resolve(number, kind, rest)
+            elif kind == _native.TRACK_STARTED:
+                batch.append(TrackStarted(number))
+            elif kind == _native.AUDIO_LEVELS:
+                batch.append(AudioLevels(rest[0]))
             elif (transport := self._outward.get(number)) is not None:
                 batch.append(self._event(kind, transport, rest))
         if batch:
@@ -188,9 +241,9 @@ class Str0mEngine:
             sdp, sections = rest
             answer.set_result(Answer(sdp, tuple(Section(*section) for section in sections)))
         else:
-            answer.set_exception(MediaEngineError(f"The offer cannot be used: {rest[0]}"))
+            answer.set_exception(_unusable(rest[0]))
 
-    def _event(self, kind: int, transport: TransportId, rest: list[Any]) -> Event:
+    def _event(self, kind: int, transport: TransportId, rest: list[Any]) -> TransportEvent:
         if kind == _native.DATA:
             return DataReceived(transport, *rest)
         if kind == _native.CHANNEL_OPENED:
@@ -201,6 +254,10 @@ class Str0mEngine:
             return TransportConnected(transport)
         self._outward.pop(self._inward.pop(transport), None)
         return TransportClosed(transport, *rest)
+
+
+def _unusable(reason: str) -> MediaEngineError:
+    return MediaEngineError(f"The offer cannot be used: {reason}")
 
 
 def _await_stopped(native: _native.Engine, stopped: asyncio.Event) -> None:

@@ -13,7 +13,7 @@ use greenroom_engine::driver::{Driver, Outputs};
 use greenroom_engine::hub::Hub;
 use greenroom_engine::recipe::Recipe;
 use greenroom_engine::stats::Counters;
-use greenroom_engine::{Answer, Command, Event, TransportId};
+use greenroom_engine::{Answer, Command, Event, Plans, TransportId};
 use str0m::change::{SdpAnswer, SdpApi, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{Direction, MediaKind, Mid};
@@ -237,7 +237,7 @@ impl World {
 
     /// Send an offer and return the answer.
     pub fn offer(&mut self, transport: TransportId, sdp: &str) -> Result<Answer, String> {
-        self.command(Command::Offer { request: 1, transport, sdp: sdp.into() });
+        self.command(Command::Offer { request: 1, transport, sdp: sdp.into(), plans: Plans::new() });
         let events = std::mem::take(&mut self.hub.effects.events);
         let mut answer = None;
         for event in events {
