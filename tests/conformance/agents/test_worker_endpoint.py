@@ -113,7 +113,7 @@ async def test_a_worker_that_does_not_register_is_closed() -> None:
 
 async def test_a_key_limited_to_agents_registers_only_those(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "greenroom")
-    async with agent_stage(keys=(KEY, FRONT)) as stage:
+    async with agent_stage(keys=(KEY, FRONT), agent=AgentDefaults(register_timeout=0.5)) as stage:
         await stage.worker("front-desk", key=FRONT)
         other = await AgentWorker.open(stage.url, key=FRONT)
         with pytest.raises(ConnectionError):
@@ -124,10 +124,11 @@ async def test_a_key_limited_to_agents_registers_only_those(caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("deployment", ["a b", "a_b", "d" * 65])
-async def test_a_deployment_that_cannot_be_is_refused(stage: AgentStage, deployment: str) -> None:
-    worker = await AgentWorker.open(stage.url)
-    await worker.send(register=agent.RegisterWorkerRequest(deployment=deployment))
-    code, reason = await worker.wait_closed()
+async def test_a_deployment_that_cannot_be_is_refused(deployment: str) -> None:
+    async with agent_stage(agent=AgentDefaults(register_timeout=0.05)) as stage:
+        worker = await AgentWorker.open(stage.url)
+        await worker.send(register=agent.RegisterWorkerRequest(deployment=deployment))
+        code, reason = await worker.wait_closed()
     assert code == 1008
     assert reason
     assert reason.startswith("deployment is")

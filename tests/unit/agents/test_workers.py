@@ -77,8 +77,20 @@ def test_a_key_limited_to_agents_registers_no_other(stage: Stage, name: str, all
     stage.worker(name, key=ApiKey(key="k", secret="s", agents=("front-*",)))
     assert bool(stage.dispatcher.workers()) is allowed
     if not allowed:
-        assert closed(stage)[0].startswith("API key 'k' may not run")
         assert "fix" in stage.logged("worker refused")[0].fields
+        stage.pass_time(stage.settings.register_timeout)
+        assert closed(stage)[0].startswith("API key 'k' may not run")
+
+
+def test_a_refused_worker_is_held_because_it_would_be_back_at_once(stage: Stage) -> None:
+    worker = stage.worker("back", key=ApiKey(key="k", secret="s", agents=("front-*",)))
+    register(stage, worker, "front-desk")
+    stage.pass_time(stage.settings.register_timeout - 1)
+    assert stage.dispatcher.workers() == []
+    assert closed(stage) == []
+    stage.pass_time(1)
+    assert len(closed(stage)) == 1
+    assert len(stage.logged("worker refused")) == 1
 
 
 def test_a_simulated_job_goes_to_the_worker_that_asked_and_no_other(stage: Stage) -> None:

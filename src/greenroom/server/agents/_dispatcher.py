@@ -216,7 +216,7 @@ class Dispatcher:
     ) -> list[Effect]:
         """A worker says what it takes. Its key's policy decides whether it may run that agent."""
         worker = self._pool.get(worker_id)
-        if worker is None or worker.key is not None:
+        if worker is None or worker.key is not None or worker.refused:
             return []
         names: dict[str, object] = {
             "worker": worker_id,
@@ -242,7 +242,7 @@ class Dispatcher:
     def refuse(self, worker_id: str, why: str, fix: str) -> list[Effect]:
         """A worker asked to register as something that cannot be."""
         worker = self._pool.get(worker_id)
-        if worker is not None and worker.key is None:
+        if worker is not None and worker.key is None and not worker.refused:
             self._refuse(worker, why, fix, {"worker": worker_id})
         return self._take()
 
@@ -324,7 +324,10 @@ class Dispatcher:
         """Do what is due."""
         while (due := self._board.alarms.pop_due(now)) is not None:
             if isinstance(due, Worker):
-                self._refuse(due, "it did not register in time", "Connect with an agent worker", {"worker": due.id})
+                if not due.refused:
+                    why, fix = "it did not register in time", "Connect with an agent worker"
+                    self._refuse(due, why, fix, {"worker": due.id})
+                self._board.outbox.append(Disconnect(due.id, POLICY_VIOLATION, due.refused))
             elif due.phase in HELD:
                 self._custody.woken(due, now)
             else:
@@ -342,9 +345,10 @@ class Dispatcher:
         return worker if worker is not None and worker.key is not None else None
 
     def _refuse(self, worker: Worker, why: str, fix: str, fields: dict[str, object]) -> None:
-        self._board.alarms.set(worker, None)
+        # It is sent away when its time to register is over. A stock worker that is closed right after it has
+        # connected is back at once, and again, a hundred times a second.
+        worker.refused = why
         self._board.outbox.append(Log("worker refused", {**fields, "why": why, "fix": fix}, logging.WARNING))
-        self._board.outbox.append(Disconnect(worker.id, POLICY_VIOLATION, why))
 
     def _launch(self, dispatch: Dispatch, job_type: agent.JobType, now: float, participant: str = "") -> None:
         job = Job(

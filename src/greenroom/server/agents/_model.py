@@ -43,13 +43,17 @@ class WorkerKey:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A connected worker. ``key`` is ``None`` until it has registered; ``wake`` is when it must have."""
+    """A connected worker.
+
+    ``key`` is ``None`` until it has registered; ``wake`` is when it must have; ``refused`` is why it may not.
+    """
 
     id: str
     grant: Grant
     connected_at: float
     wake: float | None = None
     key: WorkerKey | None = None
+    refused: str = ""
     permission: models.ParticipantPermission = field(default_factory=models.ParticipantPermission)
     version: str = ""
     available: bool = True
