@@ -12,9 +12,12 @@ from livekit import rtc
 TIMEOUT = 20.0
 
 EVENTS = (
+    "active_speakers_changed",
     "connection_state_changed",
     "data_received",
     "disconnected",
+    "local_track_subscribed",
+    "local_track_unpublished",
     "participant_active",
     "participant_attributes_changed",
     "participant_connected",
@@ -28,7 +31,13 @@ EVENTS = (
     "room_updated",
     "sip_dtmf_received",
     "token_refreshed",
+    "track_muted",
     "track_published",
+    "track_subscribed",
+    "track_subscription_failed",
+    "track_unmuted",
+    "track_unpublished",
+    "track_unsubscribed",
     "transcription_received",
 )
 

@@ -24,6 +24,10 @@ class Stage:
     url: str
     make: Callable[[], Caller]
 
+    def token(self, identity: str, room: str = "lobby", **claims: Any) -> str:
+        """Mint a token for the room."""
+        return token(identity, room, **claims)
+
     async def join(self, identity: str, room: str = "lobby", **claims: Any) -> Caller:
         """Connect somebody; further arguments are claims of the token."""
         caller = self.make()
