@@ -2,6 +2,8 @@ import {
   AgentSessionEvent,
   type AgentSessionEvent as Event,
   AgentSessionMessage,
+  ChatMessage,
+  ChatRole,
   FunctionCall,
   FunctionCallOutput,
   ToolCallStatus,
@@ -52,11 +54,24 @@ describe("a message about the agent's session", () => {
 
   it("tells what went wrong in the agent", () => {
     const message = readAgentMessage(encoded({ case: "error", value: { message: "no model" } as never }));
-    expect(message).toEqual({ tools: [], fault: "no model" });
+    expect(message).toEqual({ tools: [], fault: "no model", interrupted: null });
+  });
+
+  it("tells which words were said of those that were cut short", () => {
+    const item = (message: object) =>
+      encoded({
+        case: "conversationItemAdded",
+        value: { item: { item: { case: "message", value: new ChatMessage(message) } } } as never,
+      });
+    const content = [{ payload: { case: "text", value: "We open" } }];
+    const said = { role: ChatRole.ASSISTANT, content };
+    expect(readAgentMessage(item({ ...said, interrupted: true })).interrupted).toBe("We open");
+    expect(readAgentMessage(item(said)).interrupted).toBeNull();
+    expect(readAgentMessage(item({ role: ChatRole.USER, content, interrupted: true })).interrupted).toBeNull();
   });
 
   it("is nothing when it is about something else or unreadable", () => {
-    const nothing = { tools: [], fault: null };
+    const nothing = { tools: [], fault: null, interrupted: null };
     expect(readAgentMessage(encoded({ case: "agentStateChanged", value: {} as never }))).toEqual(nothing);
     expect(readAgentMessage(new Uint8Array([255, 255, 255]))).toEqual(nothing);
     expect(readAgentMessage(new Uint8Array())).toEqual(nothing);

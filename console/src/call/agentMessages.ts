@@ -1,8 +1,10 @@
 /** What agents broadcast about their session on the byte-stream topic `lk.agent.session`. */
 import {
+  type AgentSessionEvent_ConversationItemAdded,
   type AgentSessionEvent_FunctionToolsExecuted,
   type AgentSessionEvent_ToolExecutionUpdated,
   AgentSessionMessage,
+  ChatRole,
   ToolCallStatus,
 } from "livekit-agent-session";
 import type { ToolOutcome, ToolReport } from "./transcript.ts";
@@ -10,9 +12,11 @@ import type { ToolOutcome, ToolReport } from "./transcript.ts";
 export interface AgentMessage {
   readonly tools: readonly ToolReport[];
   readonly fault: string | null;
+  /** Of words that were cut short: those that were said. */
+  readonly interrupted: string | null;
 }
 
-const nothing: AgentMessage = { tools: [], fault: null };
+const nothing: AgentMessage = { tools: [], fault: null, interrupted: null };
 
 /** Reads one message. What this page does not show, or cannot read, is nothing. */
 export function readAgentMessage(bytes: Uint8Array): AgentMessage {
@@ -26,24 +30,33 @@ export function readAgentMessage(bytes: Uint8Array): AgentMessage {
   const { event } = message.message.value;
   switch (event.case) {
     case "toolExecutionUpdated":
-      return { tools: toolUpdate(event.value), fault: null };
+      return { ...nothing, tools: toolUpdate(event.value) };
     case "functionToolsStarted":
       return {
+        ...nothing,
         tools: event.value.functionCalls.map((call) => ({
           id: call.callId,
           name: call.name,
           args: call.arguments,
           outcome: "running",
         })),
-        fault: null,
       };
     case "functionToolsExecuted":
-      return { tools: executed(event.value), fault: null };
+      return { ...nothing, tools: executed(event.value) };
+    case "conversationItemAdded":
+      return { ...nothing, interrupted: interruptedWords(event.value) };
     case "error":
-      return { tools: [], fault: event.value.message };
+      return { ...nothing, fault: event.value.message };
     default:
       return nothing;
   }
+}
+
+function interruptedWords({ item }: AgentSessionEvent_ConversationItemAdded): string | null {
+  if (item?.item.case !== "message") return null;
+  const { role, interrupted, content } = item.item.value;
+  if (role !== ChatRole.ASSISTANT || !interrupted) return null;
+  return content.map(({ payload }) => payload.value ?? "").join("");
 }
 
 function executed(event: AgentSessionEvent_FunctionToolsExecuted): ToolReport[] {

@@ -8,6 +8,7 @@ import {
   type Transcript,
   type TranscriptEvent,
 } from "./transcript.ts";
+import { noVoice, type Voice, voiceAfter, type VoiceEvent } from "./voice.ts";
 
 /** What the caller chose. */
 export interface CallRequest {
@@ -64,6 +65,7 @@ export interface Call {
   /** The last agent that left, while none is there. */
   readonly departed: { readonly name: string; readonly at: number } | null;
   readonly transcript: Transcript;
+  readonly voice: Voice;
 }
 
 /** What the server says of another participant. */
@@ -84,7 +86,8 @@ export type CallEvent =
   | { readonly type: "present"; readonly person: PersonReport }
   | { readonly type: "gone"; readonly identity: string }
   | { readonly type: "ended"; readonly end: CallEnd }
-  | { readonly type: "transcript"; readonly event: TranscriptEvent };
+  | { readonly type: "transcript"; readonly event: TranscriptEvent }
+  | { readonly type: "voice"; readonly event: VoiceEvent };
 
 export const noCall: Call = {
   connection: { at: "idle" },
@@ -94,6 +97,7 @@ export const noCall: Call = {
   others: [],
   departed: null,
   transcript: emptyTranscript,
+  voice: noVoice,
 };
 
 /** Returns the call after `event`, which happened `at`. */
@@ -124,10 +128,13 @@ export function advance(call: Call, event: CallEvent, at: number): Call {
         ...call,
         connection: { at: "ended", since, endedAt: at, end: event.end },
         transcript: transcribe(call.transcript, { type: "ended" }, at),
+        voice: noVoice,
       };
     }
     case "transcript":
       return { ...call, transcript: transcribe(call.transcript, event.event, at) };
+    case "voice":
+      return { ...call, voice: voiceAfter(call.voice, event.event, at) };
   }
 }
 

@@ -1,6 +1,7 @@
 /** Runs one call at a time and keeps its state for React (`useSyncExternalStore`). */
 import { ApiError, createToken, type TokenRequest } from "../api/api.ts";
 import { advance, type Call, type CallEvent, type CallRequest, hearableFrom, isInCall, noCall } from "./call.ts";
+import { chosenDevice, type DeviceKind, rememberDevice } from "./devices.ts";
 import { type CallEnd, endOf } from "./endings.ts";
 import type { Link } from "./link.ts";
 import type { Speaker, Utterance } from "./transcript.ts";
@@ -19,6 +20,7 @@ export class CallController {
   #call: Call = noCall;
   #attempt: Attempt | null = null;
   #sending = false;
+  #typed = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   readonly #listeners = new Set<() => void>();
@@ -55,9 +57,44 @@ export class CallController {
   readonly type = (text: string): void => {
     const { me } = this.#call;
     if (me === null || !isInCall(this.#call) || text.trim() === "") return;
-    const id = crypto.randomUUID();
+    // `crypto.randomUUID` is not there in pages that came over plain http.
+    const id = `typed:${this.#typed++}`;
     this.#apply({ type: "transcript", event: { type: "typed", id, speaker: me, text: text.trim() } });
   };
+
+  /** Turns the microphone on, or mutes and unmutes it. */
+  readonly toggleMicrophone = (): void => {
+    const link = this.#attempt?.link;
+    const { at } = this.#call.voice.microphone;
+    if (!link || !isInCall(this.#call)) return;
+    if (at === "off") void link.microphone.open(chosenDevice("microphone"));
+    else if (at === "on" || at === "muted") void link.microphone.setMuted(at === "on");
+  };
+
+  readonly toggleSound = (): void => {
+    this.#attempt?.link?.hearing.silence(!this.#call.voice.silenced);
+  };
+
+  /** Starts playback that the browser holds back. */
+  readonly startSound = (): void => {
+    void this.#attempt?.link?.hearing.start();
+  };
+
+  readonly choose = (kind: DeviceKind, id: string): void => {
+    rememberDevice(kind, id);
+    const link = this.#attempt?.link;
+    void (kind === "microphone" ? link?.microphone.choose(id) : link?.hearing.choose(id));
+  };
+
+  readonly dismiss = (): void => {
+    this.#apply({ type: "voice", event: { type: "dismissed" } });
+  };
+
+  /** How loud the visitor is now, from 0 to 1. */
+  readonly spokenLevel = (): number => this.#attempt?.link?.microphone.level() ?? 0;
+
+  /** How loud the others are now, from 0 to 1. */
+  readonly heardLevel = (): number => this.#attempt?.link?.hearing.level() ?? 0;
 
   #end(end: CallEnd): void {
     const attempt = this.#attempt;
@@ -84,7 +121,7 @@ export class CallController {
       if (this.#attempt !== attempt) return;
       const me: Speaker = { identity: ticket.identity, name: request.name, role: "visitor" };
       report({ type: "admitted", room: { url: ticket.url, name: ticket.room, sid: "" }, me });
-      const link = new LinkClass(report);
+      const link = new LinkClass(report, chosenDevice("speaker"));
       attempt = this.#attempt = { abort, link };
       await link.join(ticket);
     } catch (error) {

@@ -16,7 +16,10 @@ import type { RoomToken } from "../api/api.ts";
 import { readAgentMessage } from "./agentMessages.ts";
 import { type CallEvent, isAgentState, type PersonReport } from "./call.ts";
 import { endOf, endOfJoin, type JoinFailure } from "./endings.ts";
+import { Hearing } from "./hearing.ts";
+import { Microphone } from "./microphone.ts";
 import type { Speaker, TranscriptEvent } from "./transcript.ts";
+import type { VoiceEvent } from "./voice.ts";
 
 const topic = { chat: "lk.chat", transcription: "lk.transcription", session: "lk.agent.session" } as const;
 
@@ -26,9 +29,18 @@ export class Link {
   readonly #room = new Room();
   #up = false;
   readonly #report: (event: CallEvent) => void;
+  readonly microphone: Microphone;
+  readonly hearing: Hearing;
 
-  constructor(report: (event: CallEvent) => void) {
+  /** `speaker` is the id of the device to play on; empty for the system's choice. */
+  constructor(report: (event: CallEvent) => void, speaker: string) {
     this.#report = report;
+    const voice = (event: VoiceEvent) => {
+      report({ type: "voice", event });
+      if (event.type === "acquired") void this.hearing.refresh().catch(ignore);
+    };
+    this.hearing = new Hearing(this.#room, speaker, voice);
+    this.microphone = new Microphone(this.#room, voice);
     this.#watchConnection();
     this.#watchPeople();
     this.#watchStreams();
@@ -49,7 +61,13 @@ export class Link {
   }
 
   async leave(): Promise<void> {
+    this.#hangUp();
     await this.#room.disconnect();
+  }
+
+  #hangUp(): void {
+    this.microphone.close();
+    this.hearing.close();
   }
 
   /** Sends what the visitor typed. Rejects when it could not be sent. */
@@ -80,6 +98,7 @@ export class Link {
     room.on(RoomEvent.Disconnected, (reason) => {
       // Of a call that never was, `join` says why.
       if (!this.#up) return;
+      this.#hangUp();
       this.#report({ type: "ended", end: endOf(reason === undefined ? undefined : DisconnectReason[reason]) });
     });
   }
@@ -106,10 +125,11 @@ export class Link {
     this.#room.registerTextStreamHandler(topic.chat, (reader, { identity }) => {
       void this.#transcribe(reader, identity);
     });
-    this.#room.registerByteStreamHandler(topic.session, (reader) => {
+    this.#room.registerByteStreamHandler(topic.session, (reader, { identity }) => {
       void reader.readAll().then((parts) => {
-        const { tools, fault } = readAgentMessage(joined(parts));
+        const { tools, fault, interrupted } = readAgentMessage(joined(parts));
         for (const report of tools) this.#say({ type: "tool", report });
+        if (interrupted !== null) this.#say({ type: "interrupted", identity, text: interrupted });
         if (fault !== null) this.#say({ type: "fault", id: reader.info.id, text: fault });
       }, ignore);
     });
@@ -189,5 +209,5 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 }
 
 function ignore(): void {
-  // A stream that breaks off says nothing.
+  // A stream that breaks off says nothing; sound that cannot move stays where it is.
 }

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import type { ListedAgent } from "../api/api.ts";
 import { advance, type Call, type CallEvent, noCall } from "./call.ts";
 import { endOf } from "./endings.ts";
-import { noticeOf, patience } from "./notices.ts";
+import { noticeOf, patience, voiceNoticeOf, voicePatience } from "./notices.ts";
+import type { VoiceEvent } from "./voice.ts";
+import { microphoneProblem } from "./voiceProblems.ts";
 
 const request = { agentName: "front-desk", name: "", room: "", agentMetadata: "" };
 const room = { url: "ws://127.0.0.1:7880", name: "playground-1", sid: "" };
@@ -88,6 +90,36 @@ describe("the connection", () => {
     });
     const left = live("front-desk", { type: "ended", end: endOf("CLIENT_INITIATED") });
     expect(noticeOf(left, [], 2000)).toMatchObject({ tone: "calm", title: "You left the call", actions: ["again"] });
+  });
+});
+
+describe("of the voice", () => {
+  const withVoice = (...events: VoiceEvent[]) =>
+    live("front-desk", ...events.map((event): CallEvent => ({ type: "voice", event })));
+
+  it("says nothing while all is well, and nothing of a question that is soon answered", () => {
+    expect(voiceNoticeOf(withVoice({ type: "asking" }, { type: "acquired" }, { type: "open" }), 9000)).toBeNull();
+    expect(voiceNoticeOf(withVoice({ type: "asking" }), 1000 + voicePatience)).toBeNull();
+  });
+
+  it("says whom the microphone waits for", () => {
+    const later = 1001 + voicePatience;
+    expect(voiceNoticeOf(withVoice({ type: "asking" }), later)?.title).toBe("Allow the microphone");
+    const connecting = withVoice({ type: "asking" }, { type: "acquired" });
+    expect(voiceNoticeOf(connecting, later)?.title).toBe("Connecting the microphone");
+  });
+
+  it("says why there is no microphone, and offers to try again where that may help", () => {
+    const denied = withVoice({ type: "asking" }, { type: "off", problem: microphoneProblem("denied") });
+    expect(voiceNoticeOf(denied, 1000)).toMatchObject({ tone: "problem", actions: ["microphone", "dismiss"] });
+    const insecure = withVoice({ type: "asking" }, { type: "off", problem: microphoneProblem("insecure") });
+    expect(voiceNoticeOf(insecure, 1000)).toMatchObject({ actions: ["dismiss"] });
+  });
+
+  it("says when the browser holds the sound back, and when somebody else muted the visitor", () => {
+    expect(voiceNoticeOf(withVoice({ type: "playback", allowed: false }), 1000)).toMatchObject({ actions: ["sound"] });
+    expect(voiceNoticeOf(withVoice({ type: "muted", by: "server" }), 1000)?.title).toBe("You were muted");
+    expect(voiceNoticeOf(withVoice({ type: "muted", by: "visitor" }), 1000)).toBeNull();
   });
 });
 

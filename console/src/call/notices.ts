@@ -2,8 +2,11 @@
 import type { ListedAgent } from "../api/api.ts";
 import { agentOf, type Call } from "./call.ts";
 
-/** `again` starts the same call anew, `rejoin` goes back into the same room. */
-export type NoticeAction = "again" | "rejoin";
+/**
+ * - `again` starts the same call anew, `rejoin` goes back into the same room
+ * - `microphone` asks for the microphone once more, `sound` starts playback, `dismiss` takes the notice away
+ */
+export type NoticeAction = "again" | "rejoin" | "microphone" | "sound" | "dismiss";
 
 export interface Notice {
   readonly tone: "busy" | "calm" | "problem";
@@ -48,6 +51,36 @@ export function noticeOf(call: Call, agents: readonly ListedAgent[] | undefined,
       }
       return { ...waiting(call, agents, now - connection.since), since: connection.since };
   }
+}
+
+/** The browser's question is answered, and a microphone taken, within this long, mostly. */
+export const voicePatience = 1500;
+
+/** What stands in the way of talking and hearing. */
+export function voiceNoticeOf({ voice }: Call, now: number): Notice | null {
+  const { microphone, problem, blocked } = voice;
+  if (problem !== null) {
+    return notice(
+      "problem",
+      problem.title,
+      problem.detail,
+      [],
+      problem.retry ? ["microphone", "dismiss"] : ["dismiss"],
+    );
+  }
+  if (blocked) {
+    return notice("problem", "The sound is off", "The browser plays none until you ask for it.", [], ["sound"]);
+  }
+  if (microphone.at === "asking" && now - microphone.since > voicePatience) {
+    return notice("busy", "Allow the microphone", "The browser asks whether this page may use it.");
+  }
+  if (microphone.at === "connecting" && now - microphone.since > voicePatience) {
+    return notice("busy", "Connecting the microphone", "The server has not taken it yet.");
+  }
+  if (microphone.at === "muted" && microphone.by === "server") {
+    return notice("calm", "You were muted", "Somebody with the API key muted your microphone.");
+  }
+  return null;
 }
 
 function waiting(call: Call, agents: readonly ListedAgent[] | undefined, waited: number): Notice {

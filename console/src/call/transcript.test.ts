@@ -54,6 +54,51 @@ describe("an agent's speech", () => {
   });
 });
 
+describe("an agent that is interrupted", () => {
+  const cut = (words: string): TranscriptEvent => ({ type: "interrupted", identity: agent.identity, text: words });
+
+  it("has said only what it came to, whatever its stream brought", () => {
+    const { entries } = after(opened("s1", "SG_1"), text("s1", "We open at nine."), closed("s1"), cut("We open "));
+    expect(entries).toMatchObject([{ text: "We open", phase: "interrupted" }]);
+  });
+
+  it("keeps to that when more arrives late", () => {
+    const { entries } = after(
+      opened("s1", "SG_1"),
+      text("s1", "We"),
+      cut("We open"),
+      text("s1", " open at nine."),
+      closed("s1"),
+    );
+    expect(entries).toMatchObject([{ text: "We open", phase: "interrupted" }]);
+  });
+
+  it("is marked even when its words cannot be told from the transcript", () => {
+    const { entries } = after(
+      opened("s1", "SG_1"),
+      text("s1", "At 9."),
+      cut("At nine"),
+      text("s1", "30"),
+      closed("s1"),
+    );
+    expect(entries).toMatchObject([{ text: "At 9.30", phase: "interrupted" }]);
+  });
+
+  it("is its last utterance, even when the visitor's stands after it", () => {
+    const { entries } = after(
+      opened("s1", "SG_1"),
+      text("s1", "Hello"),
+      closed("s1"),
+      opened("s2", "SG_2"),
+      text("s2", "We open at nine."),
+      opened("s3", "SG_3", visitor),
+      text("s3", "Stop"),
+      cut("We open"),
+    );
+    expect(entries).toMatchObject([{ phase: "done" }, { phase: "interrupted", text: "We open" }, { phase: "growing" }]);
+  });
+});
+
 describe("what the agent heard", () => {
   it("replaces each partial result by the next, without a gap between them", () => {
     const first = after(
@@ -66,6 +111,20 @@ describe("what the agent heard", () => {
     const second = transcribe(first, text("s2", "I would"), 2000);
     expect(second.entries).toMatchObject([{ text: "I would", phase: "growing" }]);
     expect(transcribe(second, closed("s2"), 2001).entries).toMatchObject([{ text: "I would", phase: "done" }]);
+  });
+
+  it("is answered by the agent's next words, from when it was final", () => {
+    const { entries } = after(
+      opened("s1", "SG_1", visitor),
+      text("s1", "Hello"),
+      closed("s1", false),
+      opened("s2", "SG_1", visitor),
+      text("s2", "Hello there"),
+      closed("s2"), // at 1005
+      opened("s3", "SG_2"),
+      text("s3", "Good morning"), // at 1007
+    );
+    expect(entries).toMatchObject([{ text: "Hello there", phase: "done" }, { latency: 2 }]);
   });
 
   it("ignores late chunks of a result that was replaced", () => {

@@ -20,8 +20,9 @@ export interface Speaker {
  * - `growing`: more text may follow
  * - `done`
  * - `cut`: more text was due and never came
+ * - `interrupted`: somebody spoke over it; the text is what was said until then
  */
-export type Phase = "waiting" | "sending" | "failed" | "growing" | "done" | "cut";
+export type Phase = "waiting" | "sending" | "failed" | "growing" | "done" | "cut" | "interrupted";
 
 export interface Utterance {
   readonly kind: "utterance";
@@ -31,7 +32,7 @@ export interface Utterance {
   readonly phase: Phase;
   /** Milliseconds since the epoch, as all times here. */
   readonly at: number;
-  /** For the first words of an agent after a message was sent: milliseconds since then. */
+  /** For the first words of an agent after the visitor's: milliseconds since those were sent, or understood. */
   readonly latency?: number;
   /** The stream that may still add to the text. */
   readonly stream?: string;
@@ -66,7 +67,7 @@ export type Entry = Utterance | ToolCall | Fault;
 
 export interface Transcript {
   readonly entries: readonly Entry[];
-  /** When the last message was sent that no agent has answered yet. */
+  /** When the last words of the visitor were sent, or understood, that no agent has answered yet. */
   readonly unansweredSince: number | null;
 }
 
@@ -93,6 +94,7 @@ export type TranscriptEvent =
   | { readonly type: "stream-text"; readonly stream: string; readonly text: string }
   | { readonly type: "stream-closed"; readonly stream: string; readonly final: boolean }
   | { readonly type: "stream-broken"; readonly stream: string }
+  | { readonly type: "interrupted"; readonly identity: string; readonly text: string }
   | { readonly type: "tool"; readonly report: ToolReport }
   | { readonly type: "fault"; readonly id: string; readonly text: string }
   | { readonly type: "ended" };
@@ -117,9 +119,11 @@ export function transcribe(transcript: Transcript, event: TranscriptEvent, at: n
     case "stream-text":
       return addText(transcript, event.stream, event.text, at);
     case "stream-closed":
-      return closeStream(transcript, event.stream, event.final ? "done" : "growing");
+      return closeStream(transcript, event.stream, event.final ? "done" : "growing", at);
     case "stream-broken":
-      return closeStream(transcript, event.stream, "cut");
+      return closeStream(transcript, event.stream, "cut", at);
+    case "interrupted":
+      return interrupt(transcript, event.identity, event.text);
     case "tool":
       return recordTool(transcript, event.report, at);
     case "fault":
@@ -200,15 +204,42 @@ function isSilent(entry: Entry, stream: string): entry is Utterance {
   return entry.kind === "utterance" && entry.stream === stream && entry.text === "";
 }
 
-function closeStream(transcript: Transcript, stream: string, phase: Phase): Transcript {
+function closeStream(transcript: Transcript, stream: string, phase: Phase, at: number): Transcript {
   if (phase !== "growing" && transcript.entries.some((entry) => isSilent(entry, stream))) {
     return { ...transcript, entries: transcript.entries.filter((entry) => !isSilent(entry, stream)) };
   }
-  return updateUtterance(
+  const understood = transcript.entries.some(
+    (entry) =>
+      entry.kind === "utterance" && entry.stream === stream && entry.speaker.role === "visitor" && phase === "done",
+  );
+  const next = updateUtterance(
     transcript,
     (entry) => entry.stream === stream,
-    (entry) => ({ ...entry, phase }),
+    // That somebody was interrupted may be known before the last words have come.
+    (entry) => ({ ...entry, phase: entry.phase === "interrupted" ? entry.phase : phase }),
   );
+  return understood ? { ...next, unansweredSince: at } : next;
+}
+
+/** The speaker's last words were cut short; `text` is what was said of them, or empty when that is not known. */
+function interrupt(transcript: Transcript, identity: string, text: string): Transcript {
+  return updateUtterance(
+    transcript,
+    (entry) => entry.speaker.identity === identity,
+    ({ stream, ...entry }) => {
+      const same = areTheSameWords(text, entry.text);
+      // What its stream still brings was not said.
+      return same
+        ? { ...entry, phase: "interrupted", text: text.trim() }
+        : { ...entry, phase: "interrupted", ...(stream === undefined ? {} : { stream }) };
+    },
+  );
+}
+
+/** Whether one is how the other begins. */
+function areTheSameWords(...texts: [string, string]): boolean {
+  const [one, other] = texts.map((each) => each.replace(/\s+/g, " ").trim()) as [string, string];
+  return one !== "" && other !== "" && (one.startsWith(other) || other.startsWith(one));
 }
 
 function recordTool(transcript: Transcript, report: ToolReport, at: number): Transcript {

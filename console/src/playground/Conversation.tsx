@@ -1,7 +1,7 @@
 import type { ListedAgent } from "../api/api.ts";
 import { agentOf, type Call, durationOf, isInCall, isStale } from "../call/call.ts";
 import type { CallController } from "../call/controller.ts";
-import { noticeOf } from "../call/notices.ts";
+import { noticeOf, voiceNoticeOf } from "../call/notices.ts";
 import { Button } from "../ui/Button.tsx";
 import { StateMark } from "../ui/StateMark.tsx";
 import { clock, useNow } from "../ui/time.ts";
@@ -9,6 +9,7 @@ import { Composer } from "./Composer.tsx";
 import styles from "./Conversation.module.css";
 import { NoticeBar } from "./NoticeBar.tsx";
 import { TranscriptView } from "./TranscriptView.tsx";
+import { VoiceBar } from "./VoiceBar.tsx";
 
 interface ConversationProps {
   call: Call;
@@ -22,11 +23,15 @@ export function Conversation({ call, controller, agents, sideOpen, onToggleSide 
   const inCall = isInCall(call);
   const now = useNow(500, inCall);
   const notice = noticeOf(call, agents, now);
+  const voiceNotice = voiceNoticeOf(call, now);
   const act = {
     again: () => {
       if (call.request !== null) controller.start(call.request);
     },
     rejoin: controller.rejoin,
+    microphone: controller.toggleMicrophone,
+    sound: controller.startSound,
+    dismiss: controller.dismiss,
   };
   return (
     <div className={styles["conversation"]}>
@@ -49,6 +54,8 @@ export function Conversation({ call, controller, agents, sideOpen, onToggleSide 
       <TranscriptView call={call} />
       <footer className={styles["foot"]}>
         {notice === null ? null : <NoticeBar notice={notice} now={now} ended={!inCall} act={act} />}
+        {voiceNotice === null ? null : <NoticeBar notice={voiceNotice} now={now} ended={false} act={act} />}
+        {inCall ? <VoiceBar call={call} controller={controller} /> : null}
         <Composer call={call} onSend={controller.type} />
       </footer>
     </div>

@@ -55,6 +55,7 @@ const phaseNote: Partial<Record<Phase, string>> = {
   sending: "sending",
   failed: "not sent",
   cut: "cut off",
+  interrupted: "interrupted",
 };
 
 function UtteranceRow({ entry, continues }: { entry: Utterance; continues: boolean }) {
@@ -74,7 +75,7 @@ function UtteranceRow({ entry, continues }: { entry: Utterance; continues: boole
         {note === undefined ? null : <span className={styles["note"]}> {note}</span>}
       </p>
       {entry.latency === undefined ? null : (
-        <span className={styles["took"]} title="From sending to the first word of the answer">
+        <span className={styles["took"]} title="From the words before to the first word of the answer">
           {span(entry.latency)}
         </span>
       )}

@@ -7,7 +7,7 @@ export function Introduction() {
       <h2>Talk to an agent</h2>
       <ol className={styles["steps"]}>
         <li>Pick one on the left and join. Each call gets a room of its own.</li>
-        <li>Type. The agent hears it as chat; what it says appears here word by word.</li>
+        <li>Type, or turn on the microphone and talk. What is said on both sides appears here word by word.</li>
         <li>Its state, its tool calls and how long it took to answer stand beside the words.</li>
       </ol>
     </div>

@@ -48,4 +48,10 @@ export function NoticeBar({ notice, now, ended, act }: NoticeBarProps) {
   );
 }
 
-const actionWord: Record<NoticeAction, string> = { again: "Call again", rejoin: "Rejoin" };
+const actionWord: Record<NoticeAction, string> = {
+  again: "Call again",
+  rejoin: "Rejoin",
+  microphone: "Try again",
+  sound: "Enable sound",
+  dismiss: "Dismiss",
+};

@@ -8,7 +8,7 @@ import styles from "./Playground.module.css";
 import { SetupForm } from "./SetupForm.tsx";
 import { useAgents } from "./useAgents.ts";
 
-/** Calls an agent and talks to it by typing. */
+/** Calls an agent and talks to it, by typing or aloud. */
 export function Playground() {
   const [controller] = useState(() => new CallController());
   const call = useSyncExternalStore(controller.subscribe, controller.snapshot);

@@ -2,7 +2,7 @@ import { Button as AriaButton, type ButtonProps as AriaButtonProps } from "react
 import styles from "./Button.module.css";
 
 interface ButtonProps extends Omit<AriaButtonProps, "className"> {
-  look?: "primary" | "plain" | "danger" | "quiet";
+  look?: "primary" | "plain" | "active" | "danger" | "quiet";
   wide?: boolean;
 }
 
