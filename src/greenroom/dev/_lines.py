@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from greenroom.dev._source import shown
 
@@ -33,7 +33,19 @@ _FRAME: Final = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _RAISED: Final = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
 _MISSING: Final = re.compile(r"No module named 'livekit\.plugins\b|cannot import name '\w+' from 'livekit\.plugins'")
 _PLUGIN: Final = re.compile(r"\blivekit\.plugins(?:\.| import )(\w+)")
+# What livekit-agents says of a file that is no agent, usually far from the end of what it prints.
+_NO_AGENT: Final = {
+    "Could not find AgentServer in module": (
+        "it defines no AgentServer",
+        "Define one at the top level of the file: server = AgentServer()",
+    ),
+    "No RTC session entrypoint has been registered": (
+        "its AgentServer has no entrypoint",
+        'Decorate one with @server.rtc_session(agent_name="my-agent")',
+    ),
+}
 REGISTERED: Final = "registered worker"
+_FAILED: Final = "worker failed"
 # In development mode no process is kept warm, so this warning comes with every call.
 _NO_WARM_PROCESS: Final = "no warmed process available for job, waiting for one to be created"
 LIVEKIT_LOGGER: Final = "livekit.agents"
@@ -54,6 +66,11 @@ class Line:
         if self.logger.partition(".")[0] != "livekit":
             return False
         return self.level <= logging.INFO or self.message == _NO_WARM_PROCESS
+
+    @property
+    def explains_an_end(self) -> bool:
+        """Whether it is part of what a dying process prints, rather than of what a running one does."""
+        return not self.logger or (self.logger == LIVEKIT_LOGGER and self.message == _FAILED)
 
     @property
     def registered_as(self) -> str | None:
@@ -78,7 +95,14 @@ def parse_line(raw: bytes) -> Line:
     return Line(match["message"].rstrip(), _LEVELS[match["level"]], match["logger"], _object(_plain(extra)))
 
 
-def explain_exit(code: int, tail: Iterable[str], files: Collection[Path]) -> str:
+class Ending(NamedTuple):
+    """How a process ended. ``whole``: the reason says all that a person needs to mend it."""
+
+    reason: str
+    whole: bool
+
+
+def explain_exit(code: int, tail: Sequence[str], files: Collection[Path]) -> Ending:
     """Say in one line how a process ended.
 
     :param code: its exit status; negative for the signal that killed it.
@@ -86,6 +110,9 @@ def explain_exit(code: int, tail: Iterable[str], files: Collection[Path]) -> str
     :param files: the agent's own files: the innermost frame among them is named.
     """
     status = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    for phrase, (what, fix) in _NO_AGENT.items():
+        if any(phrase in line for line in tail):
+            return Ending(f"{what} ({status}). {fix}", whole=True)
     error, where, statement = "", "", ""
     in_file = False
     for line in map(_plain, tail):
@@ -103,9 +130,9 @@ def explain_exit(code: int, tail: Iterable[str], files: Collection[Path]) -> str
             kind = raised["kind"].rpartition(".")[2]
             error = f"{kind}: {raised['text']}" if raised["text"] else kind
     if not error:
-        return f"stopped with {status}" if code >= 0 else status
+        return Ending(f"stopped with {status}" if code >= 0 else status, whole=False)
     place = f"{where}: " if where else ""
-    return f"{place}{error} ({status}){_install_hint(error, statement)}"
+    return Ending(f"{place}{error} ({status}){_install_hint(error, statement)}", whole=bool(where))
 
 
 def _is_exception(name: str) -> bool:

@@ -202,7 +202,7 @@ class SupervisedAgent:
         name = line.registered_as
         if name is not None:
             self._registered(number, run, name)
-        elif run.held is not None and not line.logger:
+        elif run.held is not None and line.explains_an_end:
             # Prints and tracebacks: if the worker dies now, one line says why, and these would bury it.
             run.held.append(line)
         else:
@@ -223,14 +223,14 @@ class SupervisedAgent:
 
     def _on_exit(self, number: int, code: int, tail: Sequence[str]) -> None:
         run = self._runs[number]
-        reason = explain_exit(code, tail, self.file.files)
+        ending = explain_exit(code, tail, self.file.files)
         self._forget(number)
         if not run.unwanted:
             # What the one line below cannot say, the lines themselves do.
-            level = logging.DEBUG if ".py:" in reason else logging.INFO
+            level = logging.DEBUG if ending.whole else logging.INFO
             for line in run.held or ():
                 self._print(Line(line.message, level))
-        self._apply(self._core.exited(number, reason, time.monotonic()))
+        self._apply(self._core.exited(number, ending.reason, time.monotonic()))
 
     def _forget(self, number: int) -> None:
         run = self._runs.pop(number)

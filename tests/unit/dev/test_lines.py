@@ -124,8 +124,16 @@ Traceback (most recent call last):
         ),
         (
             1,
-            ["livekit.agents._exceptions.CLIError: Could not find AgentServer in module"],
-            "CLIError: Could not find AgentServer in module (exit code 1)",
+            ["livekit.agents._exceptions.CLIError: Could not find AgentServer in module, try to define"],
+            "it defines no AgentServer (exit code 1). Define one at the top level of the file: server = AgentServer()",
+        ),
+        (
+            1,
+            [
+                *("Traceback (most recent call last):", "RuntimeError: No RTC session entrypoint has been registered."),
+                *("Traceback (most recent call last):", "AttributeError: no attribute '_close_future'"),
+            ],
+            "its AgentServer has no entrypoint (exit code 1). Decorate one with @server.rtc_session(",
         ),
         (
             1,
@@ -136,6 +144,19 @@ Traceback (most recent call last):
     ],
 )
 def test_an_end_is_explained_in_one_line(code: int, tail: list[str], said: str) -> None:
-    reason = explain_exit(code, tail, {DESK})
+    reason = explain_exit(code, tail, {DESK}).reason
     assert reason.startswith(said if said[0] != ":" else f"{DESK}{said}")
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("tail", "whole"),
+    [
+        ([*TRACEBACK, "NameError: name 'x' is not defined"], True),
+        (["CLIError: Could not find AgentServer in module"], True),
+        (["ValueError: from somewhere else"], False),
+        (["bye"], False),
+    ],
+)
+def test_what_one_line_explains_needs_no_traceback(tail: list[str], whole: bool) -> None:
+    assert explain_exit(1, tail, {DESK}).whole is whole
