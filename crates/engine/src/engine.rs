@@ -244,13 +244,14 @@ impl Worker {
                 }
                 more_datagrams = ready.iter().any(|event| event.token() == SOCKET);
             }
-            // Datagrams before timers: after a pause the sign of life that waits in the socket comes first.
-            if more_datagrams {
-                more_datagrams = self.receive(hub);
-            }
+            // Commands before datagrams: what is sent after a track was muted must not pass.
             match self.obey(hub) {
                 Some(more) => more_commands = more,
                 None => return,
+            }
+            // Datagrams before timers: after a pause the sign of life that waits in the socket comes first.
+            if more_datagrams {
+                more_datagrams = self.receive(hub);
             }
             hub.advance(Instant::now());
             self.deliver(hub);
@@ -268,6 +269,9 @@ impl Worker {
                 Ok(true) => self.socket.send(&mut hub.effects.packets, &self.counters),
                 // Errors of a UDP socket are about some earlier datagram.
                 Ok(false) | Err(_) => return false,
+            }
+            if !self.inbox.is_empty() {
+                break;
             }
         }
         true
