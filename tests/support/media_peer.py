@@ -207,7 +207,11 @@ class AiortcPeer:
         return self._connection.localDescription.sdp
 
     async def answer(self, sdp: str) -> None:
-        await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        # aiortc reads the candidates of a transport from the last section that uses it only; an answer has them in
+        # its first (RFC 9143 section 7.1.3).
+        candidates = "".join(re.findall(r"a=candidate:.*\r\n", sdp))
+        spread = re.sub(r"(a=mid:.*\r\n)", rf"\1{candidates}", sdp)
+        await self._connection.setRemoteDescription(RTCSessionDescription(spread, "answer"))
         self._connection.sctp.transport._handle_rtp_data = self._on_rtp
         for section in sdp.split("\r\nm=")[1:]:
             (mid,) = re.findall(r"a=mid:(\S+)", section)
