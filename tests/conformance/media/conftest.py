@@ -77,9 +77,10 @@ class Stage:
         return peer
 
     async def negotiate(
-        self, transport: TransportId, peer: MediaPeer, *, more_audio: int = 0, plan: Plan = NO_PLAN
+        self, transport: TransportId, peer: MediaPeer, *, more_audio: int = 0, offer: str = "", plan: Plan = NO_PLAN
     ) -> Answer:
-        offer = await peer.offer(more_audio=more_audio)
+        """Take an offer through the engine; each call makes a new one unless ``offer`` is given."""
+        offer = offer or await peer.offer(more_audio=more_audio)
         if plan:
             assert carries_tracks(self.engine)
             answer = await self.engine.accept_offer(transport, offer, plan)

@@ -54,16 +54,25 @@ class Publisher:
         return await self.publish(track, receive or Receive())
 
     async def publish(self, track, receive):
-        sections = self.stage.engine.inspect_offer(await self.peer.offer())
+        offer = await self.peer.offer()
+        sections = self.stage.engine.inspect_offer(offer)
         self.mid = next(section.mid for section in sections if section.cid == self.cid)
-        answer = await self.stage.negotiate(self.transport, self.peer, plan={self.mid: receive})
+        answer = await self.stage.negotiate(self.transport, self.peer, offer=offer, plan={self.mid: receive})
         await self.peer.open()
         self.stage.engine.publish(track, self.transport, self.mid)
+        await obeyed(self.stage, self.transport, self.peer)
         return answer
 
     async def send(self, packets, level=-20):
         for sequence, payload in packets:
             await self.peer.send_audio(self.cid, sequence, payload, level=level)
+
+
+async def obeyed(stage, transport, peer):
+    """Return once the engine has done what it was told before; commands are carried out in order."""
+    before = len(peer.received.get("_reliable", []))
+    stage.engine.send([transport], "_reliable", b"fence")
+    await peer.until(lambda: len(peer.received.get("_reliable", [])) > before)
 
 
 async def publisher(stage, transport=1, track=TRACK, cid="mic"):
@@ -78,6 +87,7 @@ async def receiver(stage, transport=2, track=TRACK, send=FIRST, receiving=1):
     mid = next(s.mid for s in stage.engine.inspect_offer(await peer.offer()) if s.direction == "recvonly")
     await stage.negotiate(transport, peer, plan={mid: send})
     stage.engine.forward(track, transport, mid)
+    await obeyed(stage, transport, peer)
     return peer, mid
 
 
@@ -230,6 +240,7 @@ class TestForwarding:
         await stage.negotiate(2, peer, plan={first: FIRST, second: SECOND})
         stage.engine.forward(TRACK, 2, first)
         stage.engine.forward(OTHER, 2, second)
+        await obeyed(stage, 2, peer)
         a, b = numbered(5), numbered(5, start=100)
         for (number, payload), (other, load) in zip(a, b, strict=True):
             await alice.peer.send_audio("a", number, payload)
@@ -250,6 +261,7 @@ class TestForwarding:
         await alice.send(before)
         await delivered(peer, mid, before)
         hold(True)
+        await obeyed(stage, 2, peer)
         await alice.send(during)
         if how == "pause":
             await delivered(witness, there, during)
@@ -257,6 +269,7 @@ class TestForwarding:
             alice.peer.send("_reliable", b"fence")
             await stage.events.until(lambda: stage.events.payloads(1, "_reliable") == [b"fence"])
         hold(False)
+        await obeyed(stage, 2, peer)
         await alice.send(after)
         assert await delivered(peer, mid, after) == [payload for _, payload in (*before, *after)]
         heard = peer.heard(mid)
@@ -270,9 +283,13 @@ class TestForwarding:
         await alice.send(numbered(3))
         await delivered(peer, mid, numbered(3))
         stage.engine.unpublish(TRACK)
+        await obeyed(stage, 2, peer)
         await alice.send(numbered(3, start=3))
+        alice.peer.send("_reliable", b"fence")
+        await stage.events.until(lambda: stage.events.payloads(1, "_reliable") == [b"fence"])
         stage.engine.publish(OTHER, 1, alice.mid)
         stage.engine.forward(OTHER, 2, mid)
+        await obeyed(stage, 2, peer)
         last = numbered(1, start=9)
         await alice.send(last)
         payloads = await delivered(peer, mid, last)
@@ -283,6 +300,7 @@ class TestForwarding:
         peer, mid = await receiver(stage)
         witness, there = await receiver(stage, 3)
         stage.engine.unforward(2, mid)
+        await obeyed(stage, 2, peer)
         await alice.send(numbered(3))
         await delivered(witness, there, numbered(3))
         assert peer.heard(mid) == []
@@ -296,6 +314,7 @@ class TestForwarding:
         await stage.negotiate(2, peer)
         await stage.negotiate(2, peer, plan={mid: SECOND})
         stage.engine.forward(OTHER, 2, mid)
+        await obeyed(stage, 2, peer)
         await bob.send(numbered(3, start=50))
         await delivered(peer, mid, numbered(3, start=50))
         assert len({packet.ssrc for packet in peer.heard(mid)}) == 2
@@ -305,12 +324,14 @@ class TestForwarding:
         peer, mid = await receiver(stage)
         other, there = await receiver(stage, 3)
         stage.engine.close_transport(2)
+        await obeyed(stage, 3, other)
         await alice.send(numbered(3))
         await delivered(other, there, numbered(3))
         assert peer.heard(mid) == []
         stage.engine.close_transport(1)
         bob = await publisher(stage, 4, OTHER)
         stage.engine.forward(OTHER, 3, there)
+        await obeyed(stage, 3, other)
         await bob.send(numbered(3, start=20))
         await delivered(other, there, numbered(3, start=20))
 
@@ -320,7 +341,7 @@ class TestForwarding:
         stage.engine.send([2], "_reliable", b"hello")
         await alice.send(numbered(3))
         await delivered(peer, mid, numbered(3))
-        await peer.until(lambda: peer.received.get("_reliable") == [b"hello"])
+        await peer.until(lambda: peer.received.get("_reliable", [])[-1:] == [b"hello"])
 
     async def test_unknown_names_are_ignored(self, stage):
         engine = stage.engine
