@@ -10,7 +10,7 @@ import pytest
 from livekit.protocol import agent_dispatch, models, rtc
 from livekit.protocol import room as room_pb
 
-from greenroom._media import FakeEngine
+from greenroom._media import FakeEngine, TransportConnected
 from greenroom.config import Limits, ServerConfig
 from greenroom.server.room import (
     CapacityError,
@@ -160,6 +160,21 @@ class TestRooms:
             house.rooms.create("lobby", request=room_pb.CreateRoomRequest(metadata="m" * 600_000))
         assert house.rooms.get("lobby") is None
         assert house.diary.lines == []
+
+    async def test_a_defect_in_one_room_is_not_the_others_loss(self, house, monkeypatch, caplog):
+        def fail(*_args: object) -> None:
+            raise ZeroDivisionError
+
+        (alice, _), (bob, _) = house.join("alice"), house.join("bob", "hall")
+        for name in ("tick", "media_connected"):
+            monkeypatch.setattr(alice.room, name, fail)
+        house.rooms.on_events([TransportConnected(alice.transport), TransportConnected(bob.transport)])
+        assert house.diary.lines[-1] == "bob active"
+        house.join("carol", "kitchen")
+        house.now += 60
+        house.rooms.tick()
+        assert house.diary.lines[-1] == "carol left JOIN_FAILURE"
+        assert [record.levelname for record in caplog.records].count("ERROR") == 2
 
     async def test_there_is_a_limit_to_rooms_and_to_participants(self):
         house = House(limits=Limits(rooms=1, participants=1))

@@ -22,6 +22,7 @@ from greenroom._media import (
     TrackId,
     TransportClosed,
     TransportConnected,
+    TransportEvent,
     TransportId,
     carries_tracks,
 )
@@ -260,31 +261,41 @@ class RoomManager:
         """Do what time brings to every room; :meth:`start` calls it every second."""
         now = self.clock()
         for room in self.list():
-            self.apply(room, room.tick(now))
+            try:
+                self.apply(room, room.tick(now))
+            except Exception:
+                # Time goes on for the other rooms.
+                _log.exception("a room failed to keep time", extra={"room": room.sid})
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Take a batch of events from the media engine."""
+        """Take a batch of events from the media engine. One that fails does not take the others along."""
         now = self.clock()
         for event in events:
-            if isinstance(event, TrackEvent):
-                self._on_track_event(event, now)
-                continue
-            participant = self._by_transport.get(event.transport)
-            if participant is None:
-                continue
-            room = participant.room
-            if isinstance(event, DataReceived):
-                self.apply(room, room.data(participant, event.label, event.payload, now))
-            elif isinstance(event, TransportConnected):
-                self.apply(room, room.media_connected(participant, now))
-            elif isinstance(event, TransportClosed):
-                # Clients end DTLS before they say goodbye: only another end is worth a line.
-                _log.log(
-                    logging.DEBUG if event.reason == "dtls" else logging.INFO,
-                    "media transport lost",
-                    extra={"room": room.sid, "participant": participant.sid, "reason": event.reason},
-                )
-                self.apply(room, room.media_lost(participant, event.reason, now))
+            try:
+                if isinstance(event, TrackEvent):
+                    self._on_track_event(event, now)
+                else:
+                    self._on_transport_event(event, now)
+            except Exception:
+                _log.exception("a media event failed", extra={"event": type(event).__name__})
+
+    def _on_transport_event(self, event: TransportEvent, now: float) -> None:
+        participant = self._by_transport.get(event.transport)
+        if participant is None:
+            return
+        room = participant.room
+        if isinstance(event, DataReceived):
+            self.apply(room, room.data(participant, event.label, event.payload, now))
+        elif isinstance(event, TransportConnected):
+            self.apply(room, room.media_connected(participant, now))
+        elif isinstance(event, TransportClosed):
+            # Clients end DTLS before they say goodbye: only another end is worth a line.
+            _log.log(
+                logging.DEBUG if event.reason == "dtls" else logging.INFO,
+                "media transport lost",
+                extra={"room": room.sid, "participant": participant.sid, "reason": event.reason},
+            )
+            self.apply(room, room.media_lost(participant, event.reason, now))
 
     def _on_track_event(self, event: TrackEvent, now: float) -> None:
         if not isinstance(event, AudioLevels):
