@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,11 @@ DEV_KEY: Final = "devkey"
 DEV_SECRET: Final = "secret"  # noqa: S105 - the development secret that every LiveKit tool knows
 DEFAULT_PORT: Final = 7880
 DEFAULT_RTC_PORT: Final = 7882
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+# What LiveKit's messages can carry.
+Unsigned: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,36 +40,36 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes and counts past which a request is refused. Sizes are bytes, lengths are characters."""
 
-    name: int = 256
-    metadata: int = 512 * 1024
-    attributes: int = 64 * 1024
-    signal_message: int = 2 * 1024 * 1024
-    agent_message: int = 2 * 1024 * 1024
-    api_body: int = 10 * 1024 * 1024
-    join_request: int = 1024 * 1024
-    data_packet: int = 64_000
-    pending_tracks: int = 20
-    participants: int = 10_000
-    rooms: int = 10_000
-    workers: int = 1_000
+    name: Count = 256
+    metadata: Count = 512 * 1024
+    attributes: Count = 64 * 1024
+    signal_message: Count = 2 * 1024 * 1024
+    agent_message: Count = 2 * 1024 * 1024
+    api_body: Count = 10 * 1024 * 1024
+    join_request: Count = 1024 * 1024
+    data_packet: Count = 64_000
+    pending_tracks: Count = 20
+    participants: Count = 10_000
+    rooms: Count = 10_000
+    workers: Count = 1_000
 
 
 class RoomDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """How rooms behave unless their creator says otherwise. Times are seconds."""
 
     auto_create: bool = True
-    empty_timeout: int = 300
-    departure_timeout: int = 20
-    max_participants: int = 0
+    empty_timeout: Unsigned = 300
+    departure_timeout: Unsigned = 20
+    max_participants: Unsigned = 0
     enable_remote_unmute: bool = False
 
 
 class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """How jobs are offered to workers. Times are seconds."""
 
-    availability_timeout: float = 4.0
-    dispatch_deadline: float = 60.0
-    register_timeout: float = 10.0
+    availability_timeout: Seconds = 4.0
+    dispatch_deadline: Seconds = 60.0
+    register_timeout: Seconds = 10.0
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):

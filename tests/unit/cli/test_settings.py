@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.cli._options import ServerOptions
-from greenroom.cli._settings import api_keys, server_config
+from greenroom.cli._options import CallOptions, ServerOptions
+from greenroom.cli._settings import api_keys, call_target, server_config
 from greenroom.config import ApiKey, ServerConfig
 from greenroom.errors import ConfigError
 
@@ -89,6 +89,11 @@ def test_a_key_on_the_command_line_replaces_those_of_the_file() -> None:
         ("[room]\nempty = 1", r"unknown field `empty` - at `\$\.room`"),
         ("port = ", "'greenroom.toml' is not a usable configuration"),
         ("port = 99999", "--port 99999 is not a port"),
+        ("[limits]\nrooms = -1", r"Expected `int` >= 1 - at `\$\.limits\.rooms`"),
+        ("[room]\nempty_timeout = 5_000_000_000", r"Expected `int` <= 4294967295 - at `\$\.room\.empty_timeout`"),
+        ("[agent]\ndispatch_deadline = 0", r"Expected `float` > 0.0 - at `\$\.agent\.dispatch_deadline`"),
+        ("[agent]\nregister_timeout = inf", r"Expected `float` <= 1000000000.0"),
+        ("[agent]\nregister_timeout = nan", r"at `\$\.agent\.register_timeout`"),
         ("[keys.front]\nsecret = ''", "An API key has no name or no secret"),
     ],
 )
@@ -131,3 +136,46 @@ def test_no_error_repeats_a_secret() -> None:
     with pytest.raises(ConfigError) as caught:
         config()
     assert "hunter2" not in str(caught.value)
+
+
+def target(environment: dict[str, str] | None = None, **options: object) -> tuple[str, str]:
+    called = call_target(CallOptions(**options), environment or {})  # type: ignore[arg-type]
+    return called.url, f"{called.key.key}:{called.key.secret}"
+
+
+def test_a_call_goes_to_the_development_server_by_default() -> None:
+    assert target() == ("ws://127.0.0.1:7880", "devkey:secret")
+
+
+def test_a_call_goes_where_the_server_of_this_directory_listens() -> None:
+    Path("greenroom.toml").write_text('port = 9000\n[keys.front]\nsecret = "long"\n')
+    assert target() == ("ws://127.0.0.1:9000", "front:long")
+    assert target({"GREENROOM_PORT": "9001", "GREENROOM_KEY": "a:b"}) == ("ws://127.0.0.1:9001", "a:b")
+    assert target({"GREENROOM_PORT": "0"}) == ("ws://127.0.0.1:7880", "front:long")
+
+
+def test_what_livekit_tools_read_goes_before_and_options_before_that() -> None:
+    environment = {
+        "LIVEKIT_URL": "wss://rooms.example/",
+        "LIVEKIT_API_KEY": "k",
+        "LIVEKIT_API_SECRET": "s",
+        "GREENROOM_KEY": "a:b",
+    }
+    assert target(environment) == ("wss://rooms.example", "k:s")
+    assert target(environment, url="http://h:1/base/", key=["x:y"]) == ("ws://h:1/base", "x:y")
+
+
+@pytest.mark.parametrize("missing", ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"])
+def test_half_a_key_is_refused(missing: str) -> None:
+    environment = {"LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s"}
+    del environment[missing]
+    with pytest.raises(ConfigError, match=rf"is set, {missing} is not"):
+        target(environment)
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:7880", "ftp://h", "ws://", "ws://h:port", "ws://h:0", "ws://me:you@h", "[", " "]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="is not an address"):
+        target(url=url)
