@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from greenroom import __version__
-from greenroom.cli._options import KeyOptions, ServerOptions
+from greenroom.cli._options import CallOptions, KeyOptions, ServerOptions
 from greenroom.errors import ConfigError
 
 _ABOUT = "Self-hosted operations for LiveKit agents."
@@ -55,6 +55,42 @@ def server(*, options: Annotated[ServerOptions | None, Parameter(name="*")] = No
     from greenroom.cli.server import run_server  # noqa: PLC0415
 
     return run_server(options or ServerOptions())
+
+
+@app.command(alias="console")
+def talk(
+    agent: str | None = None,
+    /,
+    *,
+    room: str | None = None,
+    name: str | None = None,
+    metadata: str | None = None,
+    timeout: float = 30.0,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[CallOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Call an agent from the terminal, in text.
+
+    Parameters
+    ----------
+    agent
+        The agent to call, as NAME or NAME=METADATA for its job. Without it those that join every room, or the
+        only one there is.
+    room
+        The room to call in; a new one by default.
+    name
+        Your display name.
+    metadata
+        Your metadata.
+    timeout
+        Seconds to wait for the agent, and for its answers to lines from a pipe.
+    as_json
+        Print a JSON object per event; lines are read as from a pipe.
+    """
+    from greenroom.cli.talk import TalkRequest, talk_command  # noqa: PLC0415
+
+    request = TalkRequest(agent=agent or "", room=room, name=name, metadata=metadata, timeout=timeout)
+    return talk_command(options or CallOptions(), request, as_json=as_json)
 
 
 @app.command

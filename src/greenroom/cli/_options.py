@@ -51,3 +51,17 @@ class ServerOptions(KeyOptions):
     node_ip: list[str] | None = None
     data_dir: Path | None = None
     verbose: bool = False
+
+
+@dataclass(kw_only=True)
+class CallOptions(KeyOptions):
+    """Options of every command that calls a server.
+
+    Parameters
+    ----------
+    url
+        Address of the server; ws://127.0.0.1:7880 by default. Environment: LIVEKIT_URL. Its key may come from
+        LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
+    """
+
+    url: str | None = None

@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
-from greenroom.cli._options import KeyOptions, ServerOptions
+from greenroom.cli._options import CallOptions, KeyOptions, ServerOptions
 from greenroom.config import (
+    DEFAULT_PORT,
     DEV_KEY,
     DEV_SECRET,
     AgentDefaults,
@@ -27,6 +29,16 @@ _Value = TypeVar("_Value")
 
 DEFAULT_FILE: Final = "greenroom.toml"
 _DEVELOPMENT: Final = ApiKey(key=DEV_KEY, secret=DEV_SECRET)
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A server to call, and the key to do it with.
+
+    :param url: a WebSocket address without a slash at the end.
+    """
+
+    url: str
+    key: ApiKey
 
 
 class _Policy(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,6 +98,40 @@ def server_config(options: ServerOptions, environment: Mapping[str, str] = os.en
 def api_keys(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> tuple[ApiKey, ...]:
     """Return the API keys; the development key when none is given. Raises :class:`ConfigError`."""
     return _keys(options, environment, _read_file(options, environment))
+
+
+def call_target(options: CallOptions, environment: Mapping[str, str] = os.environ) -> Target:
+    """Return which server to call. LiveKit's own variables go before Greenroom's. Raises :class:`ConfigError`."""
+    file = _read_file(options, environment)
+    names = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+    key, secret = (environment.get(name, "").strip() for name in names)
+    if options.key or not (key or secret):
+        chosen = _keys(options, environment, file)[0]
+    elif key and secret:
+        chosen = ApiKey(key=key, secret=secret)
+    else:
+        given, missing = names if key else reversed(names)
+        raise ConfigError(f"{given} is set, {missing} is not", fix="Set both, or pass --key KEY:SECRET")
+    written = options.url or environment.get("LIVEKIT_URL", "").strip()
+    return Target(url=_websocket(written) if written else _own_address(environment, file), key=chosen)
+
+
+def _own_address(environment: Mapping[str, str], file: ConfigFile) -> str:
+    port = _first(_number(environment, "GREENROOM_PORT"), file.port) or DEFAULT_PORT
+    return f"ws://127.0.0.1:{port}"
+
+
+def _websocket(text: str) -> str:
+    error = ConfigError(f"--url '{text}' is not an address", fix="For example: --url ws://127.0.0.1:7880")
+    try:
+        parts = urlsplit(text)
+        scheme = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}.get(parts.scheme)
+        # Asking for the port finds out whether it is one.
+        if scheme is None or not parts.hostname or parts.username or (parts.port is not None and not parts.port):
+            raise error
+    except ValueError:
+        raise error from None
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _keys(options: KeyOptions, environment: Mapping[str, str], file: ConfigFile) -> tuple[ApiKey, ...]:

@@ -68,7 +68,10 @@ def test_plain_options_are_read_quickly() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], 'greenroom: Unknown command "nonsense". Available commands: dev, server, token. See: greenroom'),
+        (
+            ["nonsense"],
+            'greenroom: Unknown command "nonsense". Available commands: dev, server, talk, console, token. See: ',
+        ),
         (["token", "--grant"], "See: greenroom token --help"),
         (["token"], "greenroom: The token would allow nothing. Pass --room NAME to join, or --grant NAME"),
         (["dev", "a", "b"], "See: greenroom dev --help"),

@@ -28,7 +28,7 @@ def options_of(command: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("command", ["dev", "server", "token"])
+@pytest.mark.parametrize("command", ["dev", "server", "talk", "token"])
 def test_every_option_stands_in_the_page(command: str) -> None:
     options = options_of(command)
     assert options
@@ -37,12 +37,17 @@ def test_every_option_stands_in_the_page(command: str) -> None:
 
 
 def test_there_is_no_command_without_a_section() -> None:
-    commands = {name for name in app if not name.startswith("-")}
+    commands = {app[name].name[0] for name in app if not name.startswith("-")}
     assert {name for name in commands if f"## `greenroom {name}" not in PAGE} == set()
 
 
+def test_every_other_name_of_a_command_stands_in_the_page() -> None:
+    names = {name for name in app if not name.startswith("-")}
+    assert {name for name in names if f"`greenroom {name}" not in PAGE} == set()
+
+
 def test_every_environment_variable_stands_in_the_page() -> None:
-    variables = set(re.findall(r"GREENROOM_\w+", inspect.getsource(_settings)))
+    variables = set(re.findall(r"(?:GREENROOM|LIVEKIT)_\w+", inspect.getsource(_settings)))
     assert {name for name in variables if f"`{name}`" not in PAGE} == set()
 
 
