@@ -11,6 +11,8 @@ from livekit import rtc
 
 RATE = 48_000
 TIMEOUT = 20.0
+# How late a window may be before it counts as missing.
+MISSING = 1.0
 # What a measurement looks at. Long enough to tell 20 Hz apart.
 WINDOW = RATE // 5
 
@@ -67,11 +69,15 @@ class Ear:
             raise AssertionError(f"{hz} Hz at {level} was not heard; the last was {last}") from None
 
     async def hears_nothing(self, windows: int = 2) -> None:
-        """Return once so many windows in a row are silent."""
+        """Return once so many windows in a row are silent, or do not come: a section that is off has no frames."""
         silent = 0
         async with asyncio.timeout(TIMEOUT):
             while silent < windows:
-                silent = silent + 1 if np.max(np.abs(await self.take())) < 0.01 else 0
+                try:
+                    window = await asyncio.wait_for(self.take(), MISSING)
+                except TimeoutError:
+                    window = np.zeros(1)
+                silent = silent + 1 if np.max(np.abs(window)) < 0.01 else 0
 
     async def close(self) -> None:
         await self._stream.aclose()
