@@ -47,6 +47,10 @@ def token_command(options: KeyOptions, request: TokenRequest, *, as_json: bool) 
     """Print a token. Raises :class:`ConfigError`."""
     key = api_keys(options)[0]
     seconds = parse_duration(request.ttl)
+    for option, value in (("--room", request.room), ("--identity", request.identity)):
+        if value == "":
+            # A token without a room would open every one.
+            raise ConfigError(f"{option} is empty", fix="Give it a value, or leave it out")
     grants = parse_grants(request.grants, request.room)
     identity = request.identity
     if identity is None and getattr(grants.get("video"), "room_join", False):

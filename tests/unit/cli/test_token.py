@@ -109,6 +109,12 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize("option", ["--room", "--identity"])
+def test_an_unset_variable_does_not_widen_a_token(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "--room", "lobby", option, ""]) == 2
+    assert f"{option} is empty" in capsys.readouterr().err
+
+
 def test_an_attribute_without_a_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "--room", "r", "--attribute", "language"]) == 2
     assert "--attribute takes NAME=VALUE, not 'language'" in capsys.readouterr().err
