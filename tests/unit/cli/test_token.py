@@ -111,7 +111,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("option", ["--room", "--identity"])
 def test_an_unset_variable_does_not_widen_a_token(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["token", "--room", "lobby", option, ""]) == 2
+    assert main(["token", "--grant", "roomJoin", option, ""]) == 2
     assert f"{option} is empty" in capsys.readouterr().err
 
 
