@@ -26,7 +26,6 @@ from greenroom._media._engine import (
     Receive,
     Section,
     Send,
-    TrackEngine,
     TrackEvent,
     TrackId,
     TrackStarted,
@@ -34,7 +33,6 @@ from greenroom._media._engine import (
     TransportConnected,
     TransportEvent,
     TransportId,
-    carries_tracks,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +61,6 @@ __all__ = [
     "Section",
     "Send",
     "Str0mEngine",
-    "TrackEngine",
     "TrackEvent",
     "TrackId",
     "TrackStarted",
@@ -71,7 +68,6 @@ __all__ = [
     "TransportConnected",
     "TransportEvent",
     "TransportId",
-    "carries_tracks",
 ]
 
 

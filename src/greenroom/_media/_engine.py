@@ -5,7 +5,7 @@ never block; events arrive in batches on the event loop that started the engine.
 engine; data packets cross. Two engines keep this contract: ``Str0mEngine`` (the Rust core) and
 ``FakeEngine`` (virtual time, no sockets). ``tests/conformance/media`` runs one suite over both.
 
-A track is named by an integer, too. Python reads an offer (:meth:`TrackEngine.inspect_offer`), decides what
+A track is named by an integer, too. Python reads an offer (:meth:`MediaEngine.inspect_offer`), decides what
 each section is for (:class:`Plan`), and says which track comes in on which section and goes out on which
 others. Payloads pass as they came; header numbers are rewritten for each receiver.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias, TypeGuard
+from typing import Final, Protocol, TypeAlias
 
 TransportId: TypeAlias = int
 TrackId: TypeAlias = int
@@ -186,7 +186,7 @@ class EngineStats:
 
 
 class MediaEngine(Protocol):
-    """Moves media and data for many transports."""
+    """Moves media and data for many transports. Commands that name an unknown track or section are ignored."""
 
     @property
     def port(self) -> int:
@@ -208,12 +208,21 @@ class MediaEngine(Protocol):
         """Prepare a transport as ICE-lite (or full ICE) and DTLS server, with the engine's host candidates."""
         ...
 
-    async def accept_offer(self, transport: TransportId, sdp: str) -> Answer:
-        """Apply the client's offer and return the answer.
+    def inspect_offer(self, sdp: str) -> tuple[Section, ...]:
+        """Return the sections of an offer, in its order, without applying it. Pure and quick.
 
-        The application section is accepted; every media section is answered ``inactive``. Header
-        extensions and payload types are accepted on all of them, RED is left out, candidates are inside.
-        Raises :class:`greenroom.errors.MediaEngineError` for an unknown transport or an unusable offer;
+        Raises :class:`greenroom.errors.MediaEngineError` for an unusable offer.
+        """
+        ...
+
+    async def accept_offer(self, transport: TransportId, sdp: str, plan: Plan = NO_PLAN) -> Answer:
+        """Apply the client's offer and return the answer, with media as ``plan`` says.
+
+        The application section is accepted. :class:`Receive` is answered ``recvonly``, and is an error where the
+        client does not send; :class:`Send` is answered ``sendonly`` with its msid and an SSRC that stays for as
+        long as the section keeps that track and is another one for another track. Header extensions and payload
+        types are accepted on all sections, RED is left out, candidates are inside.
+        Raises :class:`greenroom.errors.MediaEngineError` for an unknown transport or an unusable offer or plan;
         the transport stays as it was.
         """
         ...
@@ -228,38 +237,6 @@ class MediaEngine(Protocol):
         Order is kept per transport and label. Before the channel opens, reliable messages wait and lossy
         ones are dropped. A reliable receiver that falls behind ``send_buffer`` is closed with ``overflow``;
         a congested lossy one loses messages. Unknown transports are ignored.
-        """
-        ...
-
-    def close_transport(self, transport: TransportId) -> None:
-        """Flush what can be flushed at once, close, and forget. No event follows for it. Idempotent."""
-        ...
-
-    def stats(self) -> EngineStats:
-        """Return counters without stopping anything."""
-        ...
-
-
-class TrackEngine(MediaEngine, Protocol):
-    """A media engine that carries tracks, too. Commands that name an unknown track or section are ignored.
-
-    Closing a transport ends what it publishes and what is forwarded to it.
-    """
-
-    def inspect_offer(self, sdp: str) -> tuple[Section, ...]:
-        """Return the sections of an offer, in its order, without applying it. Pure and quick.
-
-        Raises :class:`greenroom.errors.MediaEngineError` for an unusable offer.
-        """
-        ...
-
-    async def accept_offer(self, transport: TransportId, sdp: str, plan: Plan = NO_PLAN) -> Answer:
-        """Apply the client's offer and return the answer, with media as ``plan`` says.
-
-        :class:`Receive` is answered ``recvonly``, and is an error where the client does not send;
-        :class:`Send` is answered ``sendonly`` with its msid and an SSRC that stays for as long as the section
-        keeps that track and is another one for another track. Audio is Opus under the client's payload type.
-        The rest is as in :meth:`MediaEngine.accept_offer`.
         """
         ...
 
@@ -291,7 +268,13 @@ class TrackEngine(MediaEngine, Protocol):
         """Hold back a track's packets from everybody, or let them flow again."""
         ...
 
+    def close_transport(self, transport: TransportId) -> None:
+        """Flush what can be flushed at once, close, and forget. No event follows for it. Idempotent.
 
-def carries_tracks(engine: MediaEngine) -> TypeGuard[TrackEngine]:
-    """Tell whether an engine carries more than data."""
-    return all(hasattr(engine, name) for name in ("inspect_offer", "publish", "forward", "set_track_muted"))
+        What it publishes and what is forwarded to it ends.
+        """
+        ...
+
+    def stats(self) -> EngineStats:
+        """Return counters without stopping anything."""
+        ...

@@ -64,34 +64,34 @@ class FakeTracks:
         self._forwards: dict[_Place, _Forward] = {}
 
     def publish(self, track: TrackId, transport: TransportId, mid: str) -> None:
-        """See :meth:`~greenroom._media.TrackEngine.publish`."""
+        """See :meth:`~greenroom._media.MediaEngine.publish`."""
         self._tracks[track] = _Track()
         self._sources[transport, mid] = track
 
     def unpublish(self, track: TrackId) -> None:
-        """See :meth:`~greenroom._media.TrackEngine.unpublish`."""
+        """See :meth:`~greenroom._media.MediaEngine.unpublish`."""
         self._tracks.pop(track, None)
         self._sources = {place: source for place, source in self._sources.items() if source != track}
         self._forwards = {place: forward for place, forward in self._forwards.items() if forward.track != track}
 
     def forward(self, track: TrackId, transport: TransportId, mid: str) -> None:
-        """See :meth:`~greenroom._media.TrackEngine.forward`."""
+        """See :meth:`~greenroom._media.MediaEngine.forward`."""
         if track in self._tracks:
             earlier = self._forwards.get((transport, mid))
             self._forwards[transport, mid] = _Forward(track, next=earlier.next if earlier else 1)
 
     def unforward(self, transport: TransportId, mid: str) -> None:
-        """See :meth:`~greenroom._media.TrackEngine.unforward`."""
+        """See :meth:`~greenroom._media.MediaEngine.unforward`."""
         self._forwards.pop((transport, mid), None)
 
     def pause(self, transport: TransportId, mid: str, *, paused: bool) -> None:
-        """See :meth:`~greenroom._media.TrackEngine.set_forward_paused`."""
+        """See :meth:`~greenroom._media.MediaEngine.set_forward_paused`."""
         forward = self._forwards.get((transport, mid))
         if forward is not None:
             forward.paused = paused
 
     def mute(self, track: TrackId, *, muted: bool) -> None:
-        """See :meth:`~greenroom._media.TrackEngine.set_track_muted`."""
+        """See :meth:`~greenroom._media.MediaEngine.set_track_muted`."""
         if track in self._tracks:
             self._tracks[track].muted = muted
 

@@ -123,14 +123,14 @@ class Str0mEngine:
         native.create(number, lite)
 
     def inspect_offer(self, sdp: str) -> tuple[Section, ...]:
-        """Return the sections of an offer; see :class:`~greenroom._media.TrackEngine`."""
+        """Return the sections of an offer; see :class:`~greenroom._media.MediaEngine`."""
         try:
             return tuple(Section(*section) for section in _native.inspect_offer(sdp))
         except ValueError as error:
             raise _unusable(str(error)) from None
 
     async def accept_offer(self, transport: TransportId, sdp: str, plan: Plan = NO_PLAN) -> Answer:
-        """Apply the client's offer and return the answer; see :class:`~greenroom._media.TrackEngine`."""
+        """Apply the client's offer and return the answer; see :class:`~greenroom._media.MediaEngine`."""
         native = self._engine()
         number = self._inward.get(transport)
         if number is None:

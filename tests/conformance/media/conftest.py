@@ -21,7 +21,6 @@ from greenroom._media import (
     Str0mEngine,
     TransportClosed,
     TransportId,
-    carries_tracks,
 )
 from support.media_peer import PATIENCE, AiortcPeer, MediaPeer, ScriptedPeer
 from support.offers import chromium_first, chromium_publish
@@ -81,11 +80,7 @@ class Stage:
     ) -> Answer:
         """Take an offer through the engine; each call makes a new one unless ``offer`` is given."""
         offer = offer or await peer.offer(more_audio=more_audio)
-        if plan:
-            assert carries_tracks(self.engine)
-            answer = await self.engine.accept_offer(transport, offer, plan)
-        else:
-            answer = await self.engine.accept_offer(transport, offer)
+        answer = await self.engine.accept_offer(transport, offer, plan)
         await peer.answer(answer.sdp)
         return answer
 

@@ -18,7 +18,6 @@ from greenroom._media import (
     Send,
     TrackStarted,
     TransportClosed,
-    carries_tracks,
 )
 from greenroom.errors import MediaEngineError
 
@@ -26,12 +25,6 @@ pytestmark = pytest.mark.conformance
 
 TRACK, OTHER = 7, 8
 FIRST, SECOND = Send("PA_a|TR_1", "TR_1"), Send("PA_b|TR_2", "TR_2")
-
-
-@pytest.fixture(autouse=True)
-def _carries_tracks(stage):
-    if not carries_tracks(stage.engine):
-        pytest.skip("this engine carries only data")
 
 
 def numbered(count: int, start: int = 0) -> list[tuple[int, bytes]]:

@@ -10,14 +10,10 @@ import pytest
 from livekit import api, rtc
 from livekit.protocol import models
 
-from greenroom._media import Str0mEngine, carries_tracks
 from support.sdk import Caller
 from support.sound import Ear, tone
 
-pytestmark = [
-    pytest.mark.conformance,
-    pytest.mark.skipif(not carries_tracks(Str0mEngine()), reason="the engine carries only data"),
-]
+pytestmark = pytest.mark.conformance
 
 MIC = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
 

@@ -24,7 +24,6 @@ from greenroom._media import (
     TransportConnected,
     TransportEvent,
     TransportId,
-    carries_tracks,
 )
 from greenroom.config import ServerConfig
 from greenroom.ids import Prefix, new_id
@@ -67,9 +66,7 @@ class RoomManager:
             agent_protocol=AGENT_PROTOCOL,
             node_id=new_id(Prefix.NODE),
         )
-        self._facts = ServerFacts(
-            info=self.server_info, limits=config.limits, defaults=config.room, carries_tracks=carries_tracks(engine)
-        )
+        self._facts = ServerFacts(info=self.server_info, limits=config.limits, defaults=config.room)
         self._rooms: dict[str, Room] = {}
         self._by_transport: dict[TransportId, Participant] = {}
         self._by_track: dict[TrackId, Room] = {}
@@ -366,7 +363,7 @@ class RoomManager:
             self._drop(effect.participant, effect.leave)
         elif isinstance(effect, Tell | Published | AgentsRequested):
             self._tell(room, effect)
-        elif carries_tracks(self.engine):
+        else:
             if isinstance(effect, Publish):
                 self._by_track[effect.track] = room
             elif isinstance(effect, Unpublish):

@@ -42,14 +42,12 @@ _CLIENT_REASONS: Final = frozenset({Reason.USER_UNAVAILABLE, Reason.USER_REJECTE
 class ServerFacts:
     """What every room of one server shares.
 
-    :param carries_tracks: whether the media engine carries more than data.
     :param track_numbers: the engine's names for tracks.
     """
 
     info: models.ServerInfo
     limits: Limits
     defaults: RoomDefaults
-    carries_tracks: bool = True
     track_numbers: Iterator[TrackId] = field(default_factory=lambda: itertools.count(1))
 
 

@@ -15,7 +15,6 @@ from greenroom.server.room import Effect, LimitError, Participant, Signal
 _Handler: TypeAlias = Callable[[Participant, rtc.SignalRequest, float], Sequence[Effect]]
 _Reason = rtc.RequestResponse
 
-_NO_MEDIA: Final = "media tracks are not served yet"
 _NO_DATA_TRACKS: Final = "data tracks are not served yet"
 _NO_BLOBS: Final = "data blobs are not served"
 _NO_TRACK: Final = "there is no such track"
@@ -32,8 +31,6 @@ def handle_request(participant: Participant, request: rtc.SignalRequest, now: fl
 
 def add_track(participant: Participant, track: rtc.AddTrackRequest, now: float) -> Sequence[Effect]:
     """Answer a request to publish, whether it came with the join or later."""
-    if not participant.room.server.carries_tracks:
-        return _respond(participant, _Reason.UNSUPPORTED_TYPE, _NO_MEDIA, add_track=track)
     return participant.room.tracks.add(participant, track, now)
 
 

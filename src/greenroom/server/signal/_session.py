@@ -11,7 +11,7 @@ from typing import Final
 from livekit.protocol import models, rtc
 from starlette.types import Receive, Send
 
-from greenroom._media import Answer, carries_tracks
+from greenroom._media import Answer
 from greenroom.errors import MediaEngineError
 from greenroom.server.room import Effect, Outgoing, Participant, RoomManager, leave
 from greenroom.server.signal._access import Admission
@@ -123,8 +123,6 @@ class SignalSession:
 
     async def _negotiate(self, participant: Participant, sdp: str) -> tuple[Negotiation, Answer]:
         engine = self._rooms.engine
-        if not carries_tracks(engine):
-            return Negotiation(), await engine.accept_offer(participant.transport, sdp)
         sections = engine.inspect_offer(sdp)
         negotiation = participant.room.tracks.plan(participant, sections, self._rooms.clock())
         self._apply(negotiation.effects)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from livekit.protocol import rtc
 
-from greenroom._media import TrackEngine, TrackId, TransportId
+from greenroom._media import MediaEngine, TrackId, TransportId
 
 if TYPE_CHECKING:
     from greenroom.server.room import Participant
@@ -83,7 +83,7 @@ MediaCommand: TypeAlias = Publish | Unpublish | Forward | Unforward | Pause | Mu
 TrackEffect: TypeAlias = Signal | Published | MediaCommand
 
 
-def carry_out(engine: TrackEngine, command: MediaCommand) -> None:
+def carry_out(engine: MediaEngine, command: MediaCommand) -> None:
     """Hand a command to the engine."""
     match command:
         case Publish(track, transport, mid):
