@@ -19,11 +19,15 @@ import { endOf, endOfJoin, type JoinFailure } from "./endings.ts";
 import { Hearing } from "./hearing.ts";
 import { Microphone } from "./microphone.ts";
 import type { Speaker, TranscriptEvent } from "./transcript.ts";
+import { randomUUID } from "./uuid.ts";
 import type { VoiceEvent } from "./voice.ts";
 
 const topic = { chat: "lk.chat", transcription: "lk.transcription", session: "lk.agent.session" } as const;
 
 setLogLevel(LogLevel.warn);
+
+// LiveKit's client needs it to send text, and browsers keep it from pages that came over plain http.
+if (!("randomUUID" in crypto)) Object.assign(crypto, { randomUUID });
 
 export class Link {
   readonly #room = new Room();

@@ -59,11 +59,11 @@ describe("a microphone that does not open", () => {
     expect(microphoneFailureOf(Object.assign(new Error(message), { name }))).toBe(failure);
   });
 
-  it("is told apart by LiveKit's code when the token does not allow it", () => {
-    expect(microphoneFailureOf({ name: "PublishTrackError", message: "insufficient permissions", code: 403 })).toBe(
+  it("is told apart by the status that LiveKit's client gives when the token does not allow it", () => {
+    expect(microphoneFailureOf({ name: "PublishTrackError", message: "insufficient permissions", status: 403 })).toBe(
       "not-permitted",
     );
-    expect(microphoneFailureOf({ name: "PublishTrackError", message: "not connected", code: 408 })).toBe("timeout");
+    expect(microphoneFailureOf({ name: "PublishTrackError", message: "not connected", status: 408 })).toBe("timeout");
   });
 
   it("can be tried again where that may help", () => {

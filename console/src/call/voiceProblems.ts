@@ -17,7 +17,7 @@ export type MicrophoneFailure =
 
 /** Sorts what the browser or LiveKit's client threw. */
 export function microphoneFailureOf(error: unknown): MicrophoneFailure {
-  const { name, message, code } = error as { name?: unknown; message?: unknown; code?: unknown };
+  const { name, message, status } = error as { name?: unknown; message?: unknown; status?: unknown };
   const said = typeof message === "string" ? message.toLowerCase() : "";
   switch (name) {
     case "NotAllowedError":
@@ -31,7 +31,7 @@ export function microphoneFailureOf(error: unknown): MicrophoneFailure {
     case "AbortError":
       return "busy";
     case "PublishTrackError":
-      return code === 403 ? "not-permitted" : "timeout";
+      return status === 403 ? "not-permitted" : "timeout";
     default:
       return said.includes("timed out") || said.includes("timeout") ? "timeout" : "other";
   }

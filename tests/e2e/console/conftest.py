@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from greenroom._media import EngineConfig, Str0mEngine
-from greenroom.config import ServerConfig
+from greenroom.config import Limits, ServerConfig
 from greenroom.control import AgentListing, control_app
 from greenroom.dev._run import OnePort
 from greenroom.grants import VideoGrant, mint
@@ -66,7 +66,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def open_house(browser: Browser, **options: Any) -> AsyncIterator[House]:
-    config = ServerConfig(keys=(KEY,), port=0, rtc_port=0)
+    config = ServerConfig(keys=(KEY,), port=0, rtc_port=0, limits=options.pop("limits", Limits()))
     server = Server(config, Str0mEngine(EngineConfig(bind=config.bind, port=0)))
     agents = [FRONT_DESK]
     key = options.pop("key", KEY)
@@ -82,10 +82,10 @@ async def open_house(browser: Browser, **options: Any) -> AsyncIterator[House]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def house_of(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[House]]]:
-    """Open a house with further options of :func:`control_app`."""
+    """Open a house with further options of :func:`control_app`, and in another ``browser``."""
     async with AsyncExitStack() as stack:
 
-        async def build(**options: Any) -> House:
+        async def build(*, browser: Browser = browser, **options: Any) -> House:
             return await stack.enter_async_context(open_house(browser, **options))
 
         yield build
