@@ -82,8 +82,7 @@ impl Lane {
         payload_type: impl FnOnce(PayloadParams) -> Option<Pt>,
     ) -> Option<RtpWrite> {
         let header = &media.packet.header;
-        let known =
-            self.format.filter(|format| format.track == media.track && format.source == header.payload_type);
+        let known = self.format.filter(|format| format.track == media.track && format.source == header.payload_type);
         let format = known.unwrap_or_else(|| Format {
             track: media.track,
             source: header.payload_type,

@@ -163,8 +163,8 @@ impl Transport {
         plans: &Plans,
         fx: &mut Effects,
     ) -> Result<Result<Answer, String>, Ended> {
-        let inspected = sdp::inspect(sdp, &self.mids)
-            .and_then(|sections| sdp::check_plans(&sections, plans).map(|()| sections));
+        let inspected =
+            sdp::inspect(sdp, &self.mids).and_then(|sections| sdp::check_plans(&sections, plans).map(|()| sections));
         let sections = match inspected {
             Ok(sections) => sections,
             Err(reason) => return Ok(Err(reason)),

@@ -13,11 +13,12 @@ use greenroom_engine::driver::{Driver, Outputs};
 use greenroom_engine::hub::Hub;
 use greenroom_engine::recipe::Recipe;
 use greenroom_engine::stats::Counters;
-use greenroom_engine::{Answer, Command, Event, Plans, TransportId};
+use greenroom_engine::{Answer, Command, Event, Plan, Plans, TrackId, TransportId};
 use str0m::change::{SdpAnswer, SdpApi, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
-use str0m::media::{Direction, MediaKind, Mid};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive, Transmit};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use str0m::{Candidate, Rtc};
 
 pub const RELIABLE: &str = "_reliable";
@@ -30,13 +31,18 @@ pub struct Client {
     pub address: SocketAddr,
     pub driver: Driver,
     pub received: HashMap<String, Vec<Vec<u8>>>,
+    /// RTP as it came.
+    pub heard: Vec<RtpPacket>,
+    /// Sections that receive, in order.
+    pub ears: Vec<Mid>,
+    /// Key frames that were asked of this client.
+    pub keyframes: usize,
     pub closed: bool,
     /// Datagrams this client sends are lost while set.
     pub silent: bool,
     /// Data for this client is lost while set, so it acknowledges none.
     pub deaf: bool,
     outputs: Outputs,
-    first: Option<Mid>,
     labels: HashMap<ChannelId, String>,
     open: HashMap<String, ChannelId>,
     unsent: VecDeque<(String, Vec<u8>)>,
@@ -44,17 +50,19 @@ pub struct Client {
 
 impl Client {
     pub fn new(now: Instant, address: SocketAddr) -> Self {
-        let mut rtc = Rtc::builder().set_sctp_max_buffered_amount(128 << 10).build(now);
+        let mut rtc = Rtc::builder().set_rtp_mode(true).set_sctp_max_buffered_amount(128 << 10).build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         Self {
             address,
             driver: Driver::new(rtc, now),
             received: HashMap::new(),
+            heard: Vec::new(),
+            ears: Vec::new(),
+            keyframes: 0,
             closed: false,
             silent: false,
             deaf: false,
             outputs: Outputs::default(),
-            first: None,
             labels: HashMap::new(),
             open: HashMap::new(),
             unsent: VecDeque::new(),
@@ -62,13 +70,12 @@ impl Client {
     }
 
     pub fn offer(&mut self, now: Instant) -> (String, SdpPendingOffer) {
-        let first = &mut self.first;
+        let ears = &mut self.ears;
         let change = |rtc: &mut Rtc| {
             let mut api = rtc.sdp_api();
             for kind in [MediaKind::Audio, MediaKind::Video] {
                 for _ in 0..3 {
-                    let mid = api.add_media(kind, Direction::RecvOnly, None, None, None);
-                    first.get_or_insert(mid);
+                    ears.push(api.add_media(kind, Direction::RecvOnly, None, None, None));
                 }
             }
             for label in [LOSSY, RELIABLE, DATA_TRACK] {
@@ -95,13 +102,59 @@ impl Client {
             change(&mut api);
             if !api.has_changes() {
                 // str0m makes no offer without a change; a direction that stays the same is one.
-                let mid = self.first.unwrap();
+                let mid = self.ears[0];
                 api.set_direction(mid, Direction::RecvOnly);
             }
             api.apply().unwrap()
         };
         let (offer, pending) = self.driver.change(now, &mut self.outputs, change).unwrap();
         (offer.to_sdp_string(), pending)
+    }
+
+    /// Offer again to receive on every section, as clients do that were answered `inactive`.
+    pub fn re_offer_ears(&mut self, now: Instant) -> (String, SdpPendingOffer) {
+        let ears = self.ears.clone();
+        self.re_offer(now, |api| ears.iter().for_each(|mid| api.set_direction(*mid, Direction::RecvOnly)))
+    }
+
+    /// Send one packet on a section; its timestamp follows from its number.
+    pub fn speak(&mut self, now: Instant, mid: Mid, sequence: u64, payload: &[u8]) {
+        let write = |rtc: &mut Rtc| {
+            let params = rtc.codec_config().params();
+            let kind = rtc.media(mid).unwrap().kind();
+            let params = params.iter().find(|params| params.spec().codec.is_audio() == (kind == MediaKind::Audio));
+            let pt = params.unwrap().pt();
+            let extensions =
+                ExtensionValues { audio_level: Some(-20), voice_activity: Some(true), ..Default::default() };
+            let packet = RtpWrite::new(pt, sequence.into(), (sequence * 960) as u32, now, payload);
+            rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(packet.ext_vals(extensions));
+        };
+        self.driver.change(now, &mut self.outputs, write).unwrap();
+        self.driver.advance(now, &mut self.outputs).unwrap();
+    }
+
+    /// Go on under another SSRC.
+    pub fn renew_stream(&mut self, now: Instant, mid: Mid) {
+        let renew = |rtc: &mut Rtc| {
+            let mut api = rtc.direct_api();
+            let ssrc = api.new_ssrc();
+            api.reset_stream_tx(mid, None, ssrc, None).unwrap();
+        };
+        self.driver.change(now, &mut self.outputs, renew).unwrap();
+    }
+
+    /// Ask for a key frame of what comes in on a section.
+    pub fn ask_keyframe(&mut self, now: Instant, mid: Mid) {
+        let ask = |rtc: &mut Rtc| {
+            rtc.direct_api().stream_rx_by_mid(mid, None).unwrap().request_keyframe(KeyframeRequestKind::Pli);
+        };
+        self.driver.change(now, &mut self.outputs, ask).unwrap();
+        self.driver.advance(now, &mut self.outputs).unwrap();
+    }
+
+    /// The payloads that were heard.
+    pub fn payloads(&self) -> Vec<&[u8]> {
+        self.heard.iter().map(|packet| &*packet.payload).collect()
     }
 
     /// Close a channel.
@@ -181,11 +234,18 @@ impl Client {
                 str0m::Event::ChannelData(data) => {
                     self.received.entry(self.labels[&data.id].clone()).or_default().push(data.data);
                 }
+                str0m::Event::RtpPacket(packet) => self.heard.push(packet),
+                str0m::Event::KeyframeRequest(_) => self.keyframes += 1,
                 str0m::Event::Closed => self.closed = true,
                 _ => {}
             }
         }
     }
+}
+
+/// What [`World::speak`] says: Opus of 20 ms with a number in it.
+pub fn payload(sequence: u64) -> Vec<u8> {
+    [&[0xf8], sequence.to_be_bytes().as_slice()].concat()
 }
 
 /// The hub, its clients and the wire between them.
@@ -237,7 +297,12 @@ impl World {
 
     /// Send an offer and return the answer.
     pub fn offer(&mut self, transport: TransportId, sdp: &str) -> Result<Answer, String> {
-        self.command(Command::Offer { request: 1, transport, sdp: sdp.into(), plans: Plans::new() });
+        self.offer_planned(transport, sdp, Plans::new())
+    }
+
+    /// Send an offer with what its sections are for, and return the answer.
+    pub fn offer_planned(&mut self, transport: TransportId, sdp: &str, plans: Plans) -> Result<Answer, String> {
+        self.command(Command::Offer { request: 1, transport, sdp: sdp.into(), plans });
         let events = std::mem::take(&mut self.hub.effects.events);
         let mut answer = None;
         for event in events {
@@ -271,6 +336,48 @@ impl World {
             let client = &world.clients[&transport];
             [RELIABLE, LOSSY, DATA_TRACK].iter().all(|label| client.has_open(label)) && world.opened(transport) == 3
         });
+    }
+
+    /// Let a client send a section of its own, for a track. Returns the section.
+    pub fn publish(&mut self, track: TrackId, transport: TransportId, kind: MediaKind) -> Mid {
+        let now = self.now;
+        let mut mid = None;
+        let add = |api: &mut SdpApi<'_>| mid = Some(api.add_media(kind, Direction::SendOnly, None, None, None));
+        let (offer, pending) = self.client(transport).re_offer(now, add);
+        let mid = mid.unwrap();
+        let plans = Plans::from([(mid.to_string(), Plan::Receive { dtx: true, stereo: false })]);
+        let answer = self.offer_planned(transport, &offer, plans).unwrap();
+        self.client(transport).answer(now, pending, &answer.sdp);
+        self.command(Command::Publish { track, transport, mid: mid.to_string() });
+        mid
+    }
+
+    /// Negotiate that a client's receiving sections carry these names, in order; the rest carries nothing.
+    pub fn plan(&mut self, transport: TransportId, names: &[Option<&str>]) -> Answer {
+        let now = self.now;
+        let (offer, pending) = self.client(transport).re_offer_ears(now);
+        let ears = &self.clients[&transport].ears;
+        let named = ears.iter().zip(names).filter_map(|(mid, name)| Some((mid, (*name)?)));
+        let plan = |name: &str| Plan::Send { stream: format!("PA_x|{name}"), track: name.into() };
+        let plans = named.map(|(mid, name)| (mid.to_string(), plan(name))).collect();
+        let answer = self.offer_planned(transport, &offer, plans).unwrap();
+        self.client(transport).answer(now, pending, &answer.sdp);
+        answer
+    }
+
+    /// Send a track on a client's first receiving section.
+    pub fn forward(&mut self, track: TrackId, transport: TransportId) {
+        let mid = self.clients[&transport].ears[0].to_string();
+        self.command(Command::Forward { track, transport, mid });
+    }
+
+    /// Let a client send packets 20 ms apart.
+    pub fn speak(&mut self, transport: TransportId, mid: Mid, sequences: impl IntoIterator<Item = u64>) {
+        for sequence in sequences {
+            let now = self.now;
+            self.client(transport).speak(now, mid, sequence, &payload(sequence));
+            self.run(Duration::from_millis(20));
+        }
     }
 
     pub fn send(&mut self, transports: &[TransportId], label: &str, payload: impl Into<Bytes>) {
@@ -330,6 +437,7 @@ impl World {
                     let lost = client.silent || is_lost(&mut self.dice, self.loss);
                     if !lost && packet.destination == self.server {
                         self.hub.receive(self.now, packet.source, packet.destination, &packet.contents);
+                        self.hub.flush(self.now);
                     }
                     busy = true;
                 }
