@@ -1,3 +1,4 @@
+import { useRef } from "react";
 import type { ListedAgent } from "../api/api.ts";
 import { agentOf, type Call, durationOf, isInCall, isStale } from "../call/call.ts";
 import type { CallController } from "../call/controller.ts";
@@ -24,14 +25,26 @@ export function Conversation({ call, controller, agents, sideOpen, onToggleSide 
   const now = useNow(500, inCall);
   const notice = noticeOf(call, agents, now);
   const voiceNotice = voiceNoticeOf(call, now);
+  const voiceBar = useRef<HTMLDivElement>(null);
+  // The notice goes, and with it the button that was pressed; the focus stays near.
+  const focusVoice = () => voiceBar.current?.querySelector("button")?.focus();
   const act = {
     again: () => {
       if (call.request !== null) controller.start(call.request);
     },
     rejoin: controller.rejoin,
-    microphone: controller.toggleMicrophone,
-    sound: controller.startSound,
-    dismiss: controller.dismiss,
+    microphone: () => {
+      focusVoice();
+      controller.toggleMicrophone();
+    },
+    sound: () => {
+      focusVoice();
+      controller.startSound();
+    },
+    dismiss: () => {
+      focusVoice();
+      controller.dismiss();
+    },
   };
   return (
     <div className={styles["conversation"]}>
@@ -55,7 +68,7 @@ export function Conversation({ call, controller, agents, sideOpen, onToggleSide 
       <footer className={styles["foot"]}>
         {notice === null ? null : <NoticeBar notice={notice} now={now} ended={!inCall} act={act} />}
         {voiceNotice === null ? null : <NoticeBar notice={voiceNotice} now={now} ended={false} act={act} />}
-        {inCall ? <VoiceBar call={call} controller={controller} /> : null}
+        {inCall ? <VoiceBar ref={voiceBar} call={call} controller={controller} /> : null}
         <Composer call={call} onSend={controller.type} />
       </footer>
     </div>

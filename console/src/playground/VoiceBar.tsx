@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { type Ref, useState } from "react";
 import { agentOf, type Call } from "../call/call.ts";
 import type { CallController } from "../call/controller.ts";
 import { canChooseSpeaker, chosenDevice, type DeviceKind } from "../call/devices.ts";
@@ -10,8 +10,14 @@ import { DeviceMenu } from "./DeviceMenu.tsx";
 import { useDevices } from "./useDevices.ts";
 import styles from "./VoiceBar.module.css";
 
+interface VoiceBarProps {
+  ref?: Ref<HTMLDivElement>;
+  call: Call;
+  controller: CallController;
+}
+
 /** Talking and hearing: the microphone on the left, what comes from the others on the right. */
-export function VoiceBar({ call, controller }: { call: Call; controller: CallController }) {
+export function VoiceBar({ ref, call, controller }: VoiceBarProps) {
   const on = call.voice.microphone.at === "on";
   const listed = useDevices(on);
   const [chosen, setChosen] = useState(() => ({
@@ -30,7 +36,7 @@ export function VoiceBar({ call, controller }: { call: Call; controller: CallCon
     />
   );
   return (
-    <div className={styles["voice"]}>
+    <div ref={ref} className={styles["voice"]}>
       <div role="group" aria-label="Microphone" className={styles["half"]}>
         <div className={styles["split"]}>
           <MicrophoneButton call={call} onPress={controller.toggleMicrophone} />
