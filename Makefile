@@ -22,7 +22,7 @@ setup: $(STAMPS)/native $(STAMPS)/console ## Install everything; leaves .venv/bi
 run: setup ## Start the embedded server, the example agent and the page.
 	@exec $(BIN)/greenroom dev
 
-test: setup $(STAMPS)/browser lint ## Run the linters and every test.
+test: setup $(STAMPS)/peers lint ## Run the linters and every test.
 	$(CARGO) test --release --locked --quiet
 	$(NPM) test
 	$(BIN)/pytest -n 2 --dist loadgroup
@@ -62,6 +62,6 @@ $(STAMPS)/console: $(STAMPS)/python $(CONSOLE_SOURCES)
 	@scripts/setup.sh node console
 	@touch $@
 
-$(STAMPS)/browser:
-	@scripts/setup.sh browser
+$(STAMPS)/peers: scripts/setup.sh
+	@scripts/setup.sh peers
 	@mkdir -p $(STAMPS) && touch $@

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepare a bare machine step by step; each step is a no-op when nothing is missing.
-#   scripts/setup.sh system|python|native|node|console|browser ...
+#   scripts/setup.sh system|python|native|node|console|peers ...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -81,8 +81,12 @@ step_console() {
   (cd console && PATH="$PATH:$OLDPWD/$venv/bin" npm ci --silent && PATH="$PATH:$OLDPWD/$venv/bin" npm run --silent build -- --logLevel warn)
 }
 
-step_browser() {
-  have chromium || have chromium-browser || have google-chrome || apt_install chromium
+# What the tests drive beside the product: Chromium, and flite for a voice.
+step_peers() {
+  local missing=()
+  [ -x /usr/bin/chromium ] || missing+=(chromium)
+  have flite || missing+=(flite)
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
 }
 
 for step in "$@"; do "step_$step"; done
