@@ -4,7 +4,6 @@
 //! Clients are real (str0m over loopback sockets, decrypting and sending reports) on a thread of their own; only the
 //! measured thread's own CPU time counts, so other load on the machine disturbs little.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -266,7 +265,7 @@ impl Room {
     }
 }
 
-fn measure(scenario: &Scenario) {
+fn measure(scenario: &Scenario, floor: Option<f64>) {
     let mut room = Room::new();
     let pairs = scenario.receivers == 0;
     for _ in 0..scenario.publishers {
@@ -289,10 +288,17 @@ fn measure(scenario: &Scenario) {
     room.talk(scenario, MEASURE);
     let (after, spent) = (room.engine.stats(), cpu_of("greenroom-media") - cpu);
     let heard = room.peers.iter().map(|peer| peer.heard).sum::<usize>() - heard;
+    let (name, seconds) = (scenario.name, MEASURE.as_secs_f64());
     let (came, left) = (after.rtp_in - before.rtp_in, after.rtp_out - before.rtp_out);
-    let seconds = MEASURE.as_secs_f64();
-    let name = scenario.name;
-    figure(name, "CPU per RTP packet out", spent.as_nanos() as f64 / 1000.0 / left as f64, "us");
+    let per_packet = spent.as_nanos() as f64 / 1000.0 / left as f64;
+    figure(name, "CPU per RTP packet out", per_packet, "us");
+    if let Some(floor) = floor {
+        figure(name, "CPU per RTP packet out, of sendto only", per_packet / floor, "times");
+    }
+    if pairs {
+        let sessions = scenario.publishers as f64 / 2.0;
+        figure(name, "sessions one core carries", sessions * seconds / spent.as_secs_f64(), "");
+    }
     figure(name, "media thread", spent.as_secs_f64() / seconds * 100.0, "% of a core");
     figure(name, "RTP in", came as f64 / seconds, "packets/s");
     figure(name, "RTP out", left as f64 / seconds, "packets/s");
@@ -307,7 +313,7 @@ fn measure(scenario: &Scenario) {
 }
 
 /// A program that only sends: bursts of `fan` datagrams, each to another socket, `rate` times a second.
-fn floor(name: &str, fan: usize, rate: u32) {
+fn floor(name: &str, fan: usize, rate: u32) -> f64 {
     let sockets: Vec<UdpSocket> = (0..fan).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     let addresses: Vec<SocketAddr> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
     let stop = Arc::new(AtomicBool::new(false));
@@ -357,7 +363,9 @@ fn floor(name: &str, fan: usize, rate: u32) {
     let per_packet = send.unwrap().join().unwrap();
     stop.store(true, Ordering::Relaxed);
     drain.join().unwrap();
-    figure(name, "CPU per packet out, sendto only", per_packet.as_nanos() as f64 / 1000.0, "us");
+    let per_packet = per_packet.as_nanos() as f64 / 1000.0;
+    figure(name, "CPU per packet out, sendto only", per_packet, "us");
+    per_packet
 }
 
 /// CPU time of the newest thread of this name.
@@ -377,11 +385,10 @@ fn figure(scenario: &str, name: &str, value: f64, unit: &str) {
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-    let floors: HashMap<u32, &str> = HashMap::from([(300, "1->100 at 30 kpps"), (50, "1->100 at 50 packets/s")]);
     for scenario in SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)) {
-        if floors.get(&scenario.rate) == Some(&scenario.name) {
-            floor(scenario.name, 100, scenario.rate);
-        }
-        measure(scenario);
+        // Packets of many publishers leave in bursts of their own, as one publisher's do.
+        let bursts = scenario.rate * scenario.publishers as u32;
+        let floor = (scenario.receivers > 0).then(|| floor(scenario.name, scenario.receivers, bursts));
+        measure(scenario, floor);
     }
 }

@@ -121,6 +121,28 @@ pub fn inspect(offer: &str, known: &[String]) -> Result<Vec<Section>, String> {
     Ok(sections)
 }
 
+/// What an audio section is not granted: it would make every receiver of speech report on it twenty times a second
+/// (transport-wide feedback), and every packet carry its own time. Video, whose rate can be adapted, keeps both.
+const NOT_FOR_AUDIO: [&str; 3] = [
+    " http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+    " http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    " transport-cc",
+];
+
+/// Edit an offer before str0m reads it: leave out what it would grant and should not.
+pub fn edit_offer(offer: &str) -> String {
+    let mut edited = String::with_capacity(offer.len());
+    for part in split_sections(offer) {
+        let audio = part.starts_with("m=audio");
+        let unwanted = |line: &str| line.starts_with("a=") && NOT_FOR_AUDIO.iter().any(|end| line.ends_with(end));
+        for line in lines(part).filter(|line| !(audio && unwanted(line))) {
+            edited.push_str(line);
+            edited.push_str("\r\n");
+        }
+    }
+    edited
+}
+
 /// Edit str0m's answer.
 ///
 /// `plan` says for a mid what the section carries. Sections that are not sent on lose their msid and ssrc

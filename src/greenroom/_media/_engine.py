@@ -221,7 +221,8 @@ class MediaEngine(Protocol):
         The application section is accepted. :class:`Receive` is answered ``recvonly``, and is an error where the
         client does not send; :class:`Send` is answered ``sendonly`` with its msid and an SSRC that stays for as
         long as the section keeps that track and is another one for another track. Header extensions and payload
-        types are accepted on all sections, RED is left out, candidates are inside.
+        types are accepted on all sections (those of congestion control on video only), RED is left out,
+        candidates are inside.
         Raises :class:`greenroom.errors.MediaEngineError` for an unknown transport or an unusable offer or plan;
         the transport stays as it was.
         """

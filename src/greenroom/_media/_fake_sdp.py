@@ -14,6 +14,12 @@ _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 _KINDS = ("audio", "video", "application")
 # What an answer repeats from the offer: payload types and header extensions.
 _NEGOTIATED = ("rtpmap:", "fmtp:", "rtcp-fb:")
+# What audio could use and need not: feedback on every packet, and the time of each.
+_NOT_FOR_AUDIO = (
+    " http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+    " http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    " transport-cc",
+)
 _FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
 
 
@@ -143,6 +149,8 @@ def _answer_section(
     port = 0 if _rejected(part) or not formats else 9
     head = [f"m={part.kind} {port} {part.protocol} {' '.join(formats or part.formats)}", "c=IN IP4 0.0.0.0", mid]
     kept = [line for line in part.lines if line.startswith("a=extmap:") or _negotiated(line, red)]
+    if part.kind == "audio":
+        kept = [line for line in kept if not line.endswith(_NOT_FOR_AUDIO)]
     if isinstance(planned, Receive) and part.kind == "audio":
         kept = [_opus(line, planned) for line in kept]
     return [*head, *transport, *_direction(part, planned), "a=rtcp-mux", "a=rtcp-rsize", *kept]

@@ -11,13 +11,19 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from greenroom._media import (
+    NO_PLAN,
     Answer,
+    AudioLevels,
     Channel,
     ChannelOpened,
     DataReceived,
     EngineConfig,
     Event,
+    Plan,
+    Receive,
+    Send,
     Str0mEngine,
+    TrackStarted,
     TransportClosed,
     TransportConnected,
 )
@@ -30,8 +36,6 @@ EXTENSIONS = {
     "audio": {
         "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
         "urn:ietf:params:rtp-hdrext:sdes:mid",
-        "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-        "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     },
     "video": {
         "urn:ietf:params:rtp-hdrext:sdes:mid",
@@ -63,6 +67,33 @@ CLIENT = """() => {
 OFFER = (
     "async options => { await pc.setLocalDescription(await pc.createOffer(options)); return pc.localDescription.sdp }"
 )
+# A tone at half of full scale, and a picture that changes. What comes back is played.
+PUBLISH = """async () => {
+  const audio = window.audio = new AudioContext();
+  const [tone, gain, out] = [audio.createOscillator(), audio.createGain(), audio.createMediaStreamDestination()];
+  gain.gain.value = 0.5;
+  tone.connect(gain).connect(out);
+  tone.start();
+  const canvas = document.createElement('canvas');
+  const picture = canvas.getContext('2d');
+  window.painter = setInterval(() => {
+    picture.fillStyle = `hsl(${performance.now() / 10}, 80%, 50%)`;
+    picture.fillRect(0, 0, canvas.width, canvas.height);
+  }, 50);
+  for (const track of [...out.stream.getTracks(), ...canvas.captureStream(20).getTracks()])
+    pc.addTransceiver(track, {direction: 'sendonly'});
+  pc.addEventListener('track', ({track}) => {
+    const element = document.createElement(track.kind);
+    document.body.append(element);
+    element.srcObject = new MediaStream([track]);
+    element.play();
+  });
+}"""
+DECODED = """async () => {
+  const arrived = [...(await pc.getStats()).values()].filter(({type}) => type === 'inbound-rtp');
+  return arrived.some(({totalAudioEnergy}) => totalAudioEnergy > 0.05)
+    && arrived.some(({framesDecoded}) => framesDecoded >= 20);
+}"""
 SEND = """async ([count, size]) => {
   const channel = channels._reliable;
   channel.bufferedAmountLowThreshold = 1 << 20;
@@ -95,9 +126,9 @@ class Stage:
                 await self.changed.wait()
         return found
 
-    async def negotiate(self, *, edit: tuple[str, str] = ("", ""), **options: bool) -> Answer:
+    async def negotiate(self, *, edit: tuple[str, str] = ("", ""), plan: Plan = NO_PLAN, **options: bool) -> Answer:
         """Let the page offer and take the answer, in which the first ``edit[0]`` becomes ``edit[1]``."""
-        answer = await self.engine.accept_offer(1, await self.page.evaluate(OFFER, options))
+        answer = await self.engine.accept_offer(1, await self.page.evaluate(OFFER, options), plan)
         sdp = answer.sdp.replace(*edit, 1) if edit[0] else answer.sdp
         await self.page.evaluate("sdp => pc.setRemoteDescription({type: 'answer', sdp})", sdp)
         return answer
@@ -128,7 +159,7 @@ def section(sdp: str, mid: str) -> list[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
+    async with chromium("--autoplay-policy=no-user-gesture-required") as browser:
         yield browser
 
 
@@ -208,6 +239,27 @@ async def test_the_first_answer_grants_what_later_offers_need(stage):
     published = (await stage.negotiate()).sections[7]
     assert (published.kind, published.direction) == ("video", "sendonly")
     assert published.cid == await stage.page.evaluate("pc.getTransceivers()[6].sender.track.id")
+
+
+async def test_a_page_hears_and_sees_its_own_tracks_through_the_engine(stage):
+    await stage.join()
+    await stage.page.evaluate(PUBLISH)
+    sections = stage.engine.inspect_offer(await stage.page.evaluate(OFFER, {}))
+    mids = {(part.kind, part.direction): part.mid for part in reversed(sections)}
+    plan = {}
+    for kind in ("audio", "video"):
+        plan[mids[kind, "sendonly"]] = Receive()
+        plan[mids[kind, "recvonly"]] = Send(f"PA_a|TR_{kind}", f"TR_{kind}")
+    await stage.negotiate(plan=plan)
+    for track, kind in enumerate(("audio", "video")):
+        stage.engine.publish(track, 1, mids[kind, "sendonly"])
+        stage.engine.forward(track, 1, mids[kind, "recvonly"])
+    await stage.page.wait_for_function(DECODED, polling=100)
+    assert {event.track for event in await stage.until(2, TrackStarted)} == {0, 1}
+    ((track, level, share),) = (await stage.until(3, AudioLevels))[-1].levels
+    assert (track, share > 0.9) == (0, True)
+    # A sine at half of full scale.
+    assert level == pytest.approx(-9, abs=2)
 
 
 async def test_an_ice_restart_keeps_the_channels(stage):
