@@ -10,6 +10,7 @@ import pytest
 from livekit import api, rtc
 from livekit.protocol import models
 
+from support.crowd import crowd
 from support.sdk import Caller
 from support.sound import Ear, tone
 
@@ -89,15 +90,13 @@ class TestHearing:
         for sid, hz in pitches.items():
             await listen(await subscribed(bob, sid)).hears(hz)
 
-    async def test_ten_publishers_are_told_apart(self, stage, play, listen):
+    async def test_twenty_publishers_are_told_apart(self, stage, listen):
         bob = await stage.join("bob")
-        pitches = {}
-        for n in range(10):
-            caller = stage.make()
-            await caller.connect(stage.url, stage.token(f"p{n}"), auto_subscribe=False)
-            pitches[(await play(caller, 300 + 50 * n)).sid] = 300 + 50 * n
-        ears = [(listen(await subscribed(bob, sid)), hz) for sid, hz in pitches.items()]
-        await asyncio.gather(*(ear.hears(hz) for ear, hz in ears))
+        members = [(stage.token(f"p{n}"), 300 + 50 * n) for n in range(20)]
+        async with crowd(stage.url, members, processes=4) as pitches:
+            assert len(pitches) == 20
+            ears = [(listen(await subscribed(bob, sid)), hz) for sid, hz in pitches.items()]
+            await asyncio.gather(*(ear.hears(hz) for ear, hz in ears))
 
 
 class TestMuting:
