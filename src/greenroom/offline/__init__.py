@@ -1,6 +1,7 @@
-"""Providers for ``livekit-agents`` that need no network: today :class:`LLM`, a stand-in for a language model.
+"""Providers for ``livekit-agents`` that need no network: stand-ins for a language model, for hearing and for speaking.
 
-Importing this package registers the plugin, as every LiveKit plugin does. ``docs/offline.md`` is the manual.
+Importing this package registers the plugin, as every LiveKit plugin does. ``docs/offline.md`` is the manual of
+:class:`LLM`, ``docs/speech.md`` that of :class:`STT` and :class:`TTS`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,26 @@ from greenroom.offline._latency import Latency
 from greenroom.offline._llm import LLM, LLMStream, logger
 from greenroom.offline._patterns import Pattern
 from greenroom.offline._rules import Call, Rule, RuleError, Slot
+from greenroom.offline._stt import STT, SpeechStream
+from greenroom.offline._tts import TTS, ChunkedStream, SynthesizeStream
+from greenroom.offline._tts_flite import MissingProgramError
 
-__all__ = ["LLM", "Call", "LLMStream", "Latency", "Pattern", "Rule", "RuleError", "Slot"]
+__all__ = [
+    "LLM",
+    "STT",
+    "TTS",
+    "Call",
+    "ChunkedStream",
+    "LLMStream",
+    "Latency",
+    "MissingProgramError",
+    "Pattern",
+    "Rule",
+    "RuleError",
+    "Slot",
+    "SpeechStream",
+    "SynthesizeStream",
+]
 
 
 class OfflinePlugin(Plugin):
