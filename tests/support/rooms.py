@@ -13,7 +13,7 @@ from greenroom.config import ApiKey, Limits, RoomDefaults
 from greenroom.grants import Claims, Grant, VideoGrant
 from greenroom.server.data import Outbound
 from greenroom.server.room import Joining, Participant, Room
-from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Published, Signal, Tell
+from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Published, Signal, Tell, TrackChange
 from greenroom.server.room._room import ServerFacts
 from greenroom.server.tracks import MediaCommand
 
@@ -59,6 +59,8 @@ class Stage:
         self.heard: list[tuple[Happened, str, int]] = []
         #: Who published for the first time.
         self.publishers: list[str] = []
+        #: Tracks that began or ended: identity, sid, whether it began.
+        self.changes: list[tuple[str, str, bool]] = []
         #: Agents that were asked for after the room began.
         self.agents: list[str] = []
         #: What the engine was told, in order.
@@ -81,6 +83,8 @@ class Stage:
             elif isinstance(effect, Tell):
                 who = effect.participant.identity if effect.participant else ""
                 self.heard.append((effect.what, who, effect.reason))
+            elif isinstance(effect, TrackChange):
+                self.changes.append((effect.participant.identity, effect.info.sid, effect.published))
             elif isinstance(effect, Published):
                 self.publishers.append(effect.participant.identity)
             elif isinstance(effect, AgentsRequested):

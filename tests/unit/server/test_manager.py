@@ -71,6 +71,12 @@ class Diary:
     def participant_published(self, _room: Room, participant: Participant) -> None:
         self.lines.append(f"{participant.identity} published")
 
+    def track_published(self, _room: Room, participant: Participant, track: models.TrackInfo) -> None:
+        self.lines.append(f"{participant.identity} published {track.name}")
+
+    def track_unpublished(self, _room: Room, participant: Participant, track: models.TrackInfo) -> None:
+        self.lines.append(f"{participant.identity} unpublished {track.name}")
+
     def agents_requested(self, _room: Room, agents: Sequence[agent_dispatch.RoomAgentDispatch]) -> None:
         self.lines.append(f"asked for {', '.join(agent.agent_name for agent in agents)}")
 

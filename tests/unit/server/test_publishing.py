@@ -364,3 +364,23 @@ class TestPermission:
         self.revoke(stage, alice)
         bob.follow()
         assert bob.hears == [sid]
+
+
+class TestListeners:
+    def test_they_hear_of_every_track_that_begins_and_ends(self, stage):
+        alice = stage.client("alice")
+        alice.announce("mic")
+        assert stage.changes == []
+        alice.add_section("mic")
+        alice.offer()
+        first = alice.of("track_published")[-1].track.sid
+        second = alice.publish("screen", source=Source.SCREEN_SHARE_AUDIO)
+        assert stage.changes == [("alice", first, True), ("alice", second, True)]
+        stage.do(stage.room.remove(alice.participant, models.CLIENT_INITIATED, stage.now))
+        assert stage.changes[2:] == [("alice", first, False), ("alice", second, False)]
+
+    def test_they_hear_that_tracks_end_with_the_room(self, stage):
+        alice = stage.client("alice")
+        sid = alice.publish("mic")
+        stage.do(stage.room.close(models.ROOM_DELETED, stage.now))
+        assert stage.changes == [("alice", sid, True), ("alice", sid, False)]

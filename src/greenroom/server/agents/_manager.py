@@ -112,6 +112,12 @@ class AgentManager:
         """Offer jobs for a publisher; only its first track counts."""
         self._runner.run(self._dispatcher.participant_published(room.sid, participant.identity, self._clock()))
 
+    def track_published(self, room: Room, participant: Participant, track: models.TrackInfo) -> None:
+        """Do nothing: only a participant's first track asks for agents."""
+
+    def track_unpublished(self, room: Room, participant: Participant, track: models.TrackInfo) -> None:
+        """Do nothing."""
+
     def agents_requested(self, room: Room, agents: Sequence[dispatch_pb.RoomAgentDispatch]) -> None:
         """Dispatch agents that a room was given after it began."""
         for wanted in agents:

@@ -11,9 +11,9 @@ from livekit.protocol import agent_dispatch, models, rtc
 
 from greenroom.server.data import Outbound
 from greenroom.server.room._participant import Participant
-from greenroom.server.tracks import Published, Signal, TrackEffect
+from greenroom.server.tracks import Published, Signal, TrackChange, TrackEffect
 
-__all__ = ["AgentsRequested", "Drop", "Effect", "Happened", "Published", "Signal", "Tell"]
+__all__ = ["AgentsRequested", "Drop", "Effect", "Happened", "Published", "Signal", "Tell", "TrackChange"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from livekit.protocol import agent_dispatch, models
 
-from greenroom.server.room._effects import AgentsRequested, Happened, Published, Tell
+from greenroom.server.room._effects import AgentsRequested, Happened, Published, Tell, TrackChange
 from greenroom.server.room._participant import Participant
 from greenroom.server.room._room import Room
 
@@ -31,6 +31,14 @@ class RoomListener(Protocol):
         """A participant has published its first track, or its first again."""
         ...
 
+    def track_published(self, room: Room, participant: Participant, track: models.TrackInfo) -> None:
+        """A track of a participant exists for the others. Its info goes on changing: copy what is kept."""
+        ...
+
+    def track_unpublished(self, room: Room, participant: Participant, track: models.TrackInfo) -> None:
+        """A track of a participant has ended; those of one that leaves do so before it has left."""
+        ...
+
     def agents_requested(self, room: Room, agents: Sequence[agent_dispatch.RoomAgentDispatch]) -> None:
         """A room that exists is to have these agents, too."""
         ...
@@ -44,8 +52,12 @@ class RoomListener(Protocol):
         ...
 
 
-def notify(listener: RoomListener, room: Room, tell: Tell | Published | AgentsRequested) -> None:
+def notify(listener: RoomListener, room: Room, tell: Tell | Published | TrackChange | AgentsRequested) -> None:
     """Call the method of a listener that an effect is about."""
+    if isinstance(tell, TrackChange):
+        changed = listener.track_published if tell.published else listener.track_unpublished
+        changed(room, tell.participant, tell.info)
+        return
     if isinstance(tell, Published):
         listener.participant_published(room, tell.participant)
         return
@@ -66,6 +78,6 @@ def notify(listener: RoomListener, room: Room, tell: Tell | Published | AgentsRe
         listener.participant_left(room, participant, tell.reason)
 
 
-def name_of(tell: Tell | Published | AgentsRequested) -> str:
+def name_of(tell: Tell | Published | TrackChange | AgentsRequested) -> str:
     """Return what an effect is about, for a log line."""
     return tell.what.name if isinstance(tell, Tell) else type(tell).__name__

@@ -28,7 +28,7 @@ from greenroom._media import (
 from greenroom.config import ServerConfig
 from greenroom.ids import Prefix, new_id
 from greenroom.server.data import Outbound
-from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Published, Signal, Tell
+from greenroom.server.room._effects import AgentsRequested, Drop, Effect, Happened, Published, Signal, Tell, TrackChange
 from greenroom.server.room._errors import CapacityError, ParticipantNotFoundError, RemoteUnmuteError
 from greenroom.server.room._limits import check_room_name
 from greenroom.server.room._listener import RoomListener, name_of, notify
@@ -361,7 +361,7 @@ class RoomManager:
                     participant.signal.send(message)
         elif isinstance(effect, Drop):
             self._drop(effect.participant, effect.leave)
-        elif isinstance(effect, Tell | Published | AgentsRequested):
+        elif isinstance(effect, Tell | Published | TrackChange | AgentsRequested):
             self._tell(room, effect)
         else:
             if isinstance(effect, Publish):
@@ -399,7 +399,7 @@ class RoomManager:
         finally:
             self.engine.close_transport(transport)
 
-    def _tell(self, room: Room, tell: Tell | Published | AgentsRequested) -> None:
+    def _tell(self, room: Room, tell: Tell | Published | TrackChange | AgentsRequested) -> None:
         if isinstance(tell, Tell) and tell.what is Happened.ROOM_FINISHED:
             if self._rooms.get(room.name) is room:
                 del self._rooms[room.name]

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from greenroom.server.tracks._effects import MediaCommand, Publish, Published, Signal, TrackEffect, Unpublish, carry_out
+from greenroom.server.tracks._effects import (
+    MediaCommand,
+    Publish,
+    Published,
+    Signal,
+    TrackChange,
+    TrackEffect,
+    Unpublish,
+    carry_out,
+)
 from greenroom.server.tracks._negotiation import Negotiation
 from greenroom.server.tracks._speakers import INTERVAL, Speakers
 from greenroom.server.tracks._track import Track
@@ -17,6 +26,7 @@ __all__ = [
     "Signal",
     "Speakers",
     "Track",
+    "TrackChange",
     "TrackEffect",
     "Tracks",
     "Unpublish",

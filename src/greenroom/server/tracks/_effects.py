@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from livekit.protocol import rtc
+from livekit.protocol import models, rtc
 
 from greenroom._media import MediaEngine, TrackId, TransportId
 
@@ -27,6 +27,15 @@ class Published:
     """A participant has published its first track; listeners are told."""
 
     participant: Participant
+
+
+@dataclass(frozen=True, slots=True)
+class TrackChange:
+    """One of a participant's tracks exists for the others from now on, or no longer; listeners are told."""
+
+    participant: Participant
+    info: models.TrackInfo
+    published: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class Mute:
 
 
 MediaCommand: TypeAlias = Publish | Unpublish | Forward | Unforward | Pause | Mute
-TrackEffect: TypeAlias = Signal | Published | MediaCommand
+TrackEffect: TypeAlias = Signal | Published | TrackChange | MediaCommand
 
 
 def carry_out(engine: MediaEngine, command: MediaCommand) -> None:

@@ -13,7 +13,7 @@ from livekit.protocol import models, rtc
 
 from greenroom._media import Section, TrackId
 from greenroom.config import Limits
-from greenroom.server.tracks._effects import Mute, Publish, Published, Signal, TrackEffect, Unpublish
+from greenroom.server.tracks._effects import Mute, Publish, Published, Signal, TrackChange, TrackEffect, Unpublish
 from greenroom.server.tracks._negotiation import Negotiation
 from greenroom.server.tracks._publisher import MAX_QUEUED, Publisher, refusal
 from greenroom.server.tracks._speakers import INTERVAL, Speakers, speakers_changed
@@ -83,7 +83,9 @@ class Tracks:
 
     def close(self) -> list[TrackEffect]:
         """End everything at once."""
-        ended: list[TrackEffect] = [Unpublish(track.number) for track in self._published.values()]
+        ended: list[TrackEffect] = []
+        for track in self._published.values():
+            ended += [Unpublish(track.number), TrackChange(track.owner, track.info, published=False)]
         self._published.clear()
         self._seats.clear()
         return ended
@@ -137,6 +139,7 @@ class Tracks:
         effects += self._announce(owner, now)
         if first:
             effects.append(Published(owner))
+        effects += [TrackChange(owner, track.info, published=True) for _, track in tracks]
         for _, track in tracks:
             effects += self._consider_everybody(track)
         return effects + self._settle(self._seats.values(), now)
@@ -161,7 +164,7 @@ class Tracks:
     def _take_away(self, seat: _Seat, track: Track, affected: dict[str, _Seat]) -> list[TrackEffect]:
         seat.publisher.published.pop(track.mid, None)
         self._published.pop(track.sid, None)
-        effects: list[TrackEffect] = [Unpublish(track.number)]
+        effects: list[TrackEffect] = [Unpublish(track.number), TrackChange(track.owner, track.info, published=False)]
         for sid, other in self._seats.items():
             if sid in track.audience:
                 affected[sid] = other
