@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,30 @@ from support.media_peer import AiortcPeer
 pytestmark = pytest.mark.conformance
 
 COUNT, SIZE = 400, 15_000
+
+# An engine in a program that, once told to, holds the interpreter's lock until it is told to go on: in C, in `read`.
+STALLING = """
+import asyncio, ctypes, json, sys
+from greenroom._media import Receive, Send, Str0mEngine
+
+async def main():
+    engine = Str0mEngine()
+    await engine.start(lambda batch: None)
+    for transport, direction, plan in ((1, "sendonly", Receive()), (2, "recvonly", Send("PA_a|TR_1", "TR_1"))):
+        engine.create_transport(transport)
+        offer = json.loads(sys.stdin.readline())
+        mid = next(section.mid for section in engine.inspect_offer(offer) if section.direction == direction)
+        answer = await engine.accept_offer(transport, offer, {mid: plan})
+        print(json.dumps([mid, answer.sdp]), flush=True)
+        engine.publish(1, 1, mid) if transport == 1 else engine.forward(1, 2, mid)
+    sys.stdin.readline()
+    print("stalled", flush=True)
+    ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(1), 1)
+    print(engine.stats().rtp_out, flush=True)
+    await engine.stop()
+
+asyncio.run(main())
+"""
 
 
 def run(body: str) -> str:
@@ -132,3 +157,24 @@ async def test_a_cancelled_offer_leaves_nothing_behind(first_offer):
     assert offer.cancelled()
     assert (await engine.accept_offer(1, first_offer)).sections
     await engine.stop()
+
+
+async def test_no_packet_of_a_track_waits_for_an_interpreter_that_stands_still():
+    pipe = asyncio.subprocess.PIPE
+    server = await asyncio.create_subprocess_exec(sys.executable, "-c", STALLING, stdin=pipe, stdout=pipe)
+    speaker, listener = AiortcPeer(), AiortcPeer()
+    speaker.add_audio("mic")
+    for peer in (speaker, listener):
+        server.stdin.write(json.dumps(await peer.offer()).encode() + b"\n")
+        mid, sdp = json.loads(await server.stdout.readline())
+        await peer.answer(sdp)
+        await peer.open()
+    server.stdin.write(b"stall\n")
+    assert await server.stdout.readline() == b"stalled\n"
+    for number in range(50):
+        await speaker.send_audio("mic", number, b"packet %d" % number)
+    # Nobody but this line lets the interpreter go on.
+    await listener.until(lambda: len(listener.heard(mid)) == 50)
+    printed, _ = await server.communicate(b"\n")
+    assert (printed, server.returncode) == (b"50\n", 0)
+    await asyncio.gather(speaker.dispose(), listener.dispose())
