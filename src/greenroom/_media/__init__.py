@@ -36,8 +36,9 @@ from greenroom._media._engine import (
 )
 
 if TYPE_CHECKING:
-    from greenroom._media._fake import FakeEngine, FakePeer
+    from greenroom._media._fake import FakeEngine
     from greenroom._media._fake_media import FakePacket
+    from greenroom._media._fake_peer import FakePeer
     from greenroom._media._str0m import Str0mEngine
 
 __all__ = [
@@ -71,7 +72,7 @@ __all__ = [
 ]
 
 
-_LAZY = {"FakeEngine": "_fake", "FakePeer": "_fake", "FakePacket": "_fake_media", "Str0mEngine": "_str0m"}
+_LAZY = {"FakeEngine": "_fake", "FakePeer": "_fake_peer", "FakePacket": "_fake_media", "Str0mEngine": "_str0m"}
 
 
 def __getattr__(name: str) -> object:
