@@ -1,0 +1,48 @@
+"""The append-only event log: what Greenroom decides and what it has been told, durable, chained and erasable."""
+
+from __future__ import annotations
+
+from greenroom.eventlog._blobs import Blobs
+from greenroom.eventlog._errors import (
+    BlobMissingError,
+    BlobTooLargeError,
+    ConflictError,
+    EventLogError,
+    EventTooLargeError,
+    LogBusyError,
+    LogClosedError,
+    LogCorruptError,
+    LogFullError,
+    LogVersionError,
+)
+from greenroom.eventlog._events import BlobRef, EventType, Raw, event, registered, upcast
+from greenroom.eventlog._log import EventLog, LogReader
+from greenroom.eventlog._model import Appended, Erased, NewEvent, Record, StreamErased, StreamHead
+
+__all__ = [
+    "Appended",
+    "BlobMissingError",
+    "BlobRef",
+    "BlobTooLargeError",
+    "Blobs",
+    "ConflictError",
+    "Erased",
+    "EventLog",
+    "EventLogError",
+    "EventTooLargeError",
+    "EventType",
+    "LogBusyError",
+    "LogClosedError",
+    "LogCorruptError",
+    "LogFullError",
+    "LogReader",
+    "LogVersionError",
+    "NewEvent",
+    "Raw",
+    "Record",
+    "StreamErased",
+    "StreamHead",
+    "event",
+    "registered",
+    "upcast",
+]

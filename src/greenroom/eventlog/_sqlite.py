@@ -1,0 +1,229 @@
+"""The log in SQLite: WAL, ``synchronous=FULL``, one transaction for each batch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from greenroom.eventlog._chain import EMPTY, SALT, Append, Encoded, Head, Place, Plan, StreamKey, plan
+from greenroom.eventlog._errors import EventLogError
+from greenroom.eventlog._model import ERASED, Appended, StreamErased
+from greenroom.eventlog._sqlite_file import connect, translated
+from greenroom.eventlog._sqlite_reader import SqliteReader
+from greenroom.eventlog._store import Erasure
+
+_CACHED_STREAMS: Final = 50_000
+# Rows in one INSERT. Each statement run hands the interpreter's lock back and forth: few long ones
+# are quick beside a busy event loop, where thousands of short ones starve.
+_CHUNKS: Final = (128, 32, 8, 1)
+
+
+class SqliteStore:
+    """The write side. Source of the contract: :class:`greenroom.eventlog._store.Store`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = connect(path, write=True)
+        self._version = -1
+        self._position = 0
+        self._last_stream = 0
+        self._streams: dict[StreamKey, tuple[int, Head]] = {}
+
+    def head(self) -> int:
+        """Return the last position."""
+        with translated(self.path):
+            return int(self._one("SELECT coalesce(max(position), 0) FROM events"))
+
+    def reader(self) -> SqliteReader:
+        """Open a reader."""
+        return SqliteReader(self.path)
+
+    def close(self) -> None:
+        """Close the connection; the last one folds the write-ahead log into the database."""
+        self._connection.close()
+
+    def commit(
+        self, appends: Sequence[Append], *, now: int, missing: Callable[[str], bool] | None = None
+    ) -> list[Appended | EventLogError]:
+        """Store a batch in one transaction."""
+        with self._transaction():
+            planned = self._plan(appends, now, missing)
+            ids = self._insert(planned, now)
+        self._keep(planned, ids)
+        return planned.outcomes
+
+    def erase(self, tenant: str, stream: str, *, through: int | None, reason: str, now: int) -> Erasure:
+        """Delete payloads and salts of a stream and append the event that says so."""
+        with self._transaction():
+            head = self._heads({(tenant, stream)}).get((tenant, stream), EMPTY)
+            last = head.seq if through is None else min(through, head.seq)
+            positions = [
+                row[0]
+                for row in self._connection.execute(
+                    "SELECT e.position FROM events e JOIN payloads p ON p.position = e.position "
+                    "WHERE e.stream = (SELECT id FROM streams WHERE tenant = ? AND name = ?) "
+                    "AND e.seq <= ? AND e.type != ?",
+                    (tenant, stream, last, ERASED),
+                )
+            ]
+            if not positions:
+                return Erasure(0, ())
+            orphans = self._delete(positions)
+            note = StreamErased(through_seq=last, events=len(positions), reason=reason)
+            encoded = Encoded(ERASED, 1, None, "", msgspec.json.encode(note), ())
+            planned = self._plan([Append(tenant, stream, None, (encoded,))], now, None)
+            ids = self._insert(planned, now)
+        self._keep(planned, ids)
+        with contextlib.suppress(sqlite3.Error):
+            # What was deleted also stands in the write-ahead log until that is folded in and emptied.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Erasure(len(positions), orphans)
+
+    def unreferenced(self, hashes: Iterable[str]) -> list[str]:
+        """Return those blobs that no event names."""
+        with translated(self.path):
+            return [name for name in hashes if not self._named(name)]
+
+    def _named(self, blob: str) -> bool:
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM blobs WHERE hash = ?)", blob))
+
+    def _plan(self, appends: Sequence[Append], now: int, missing: Callable[[str], bool] | None) -> Plan:
+        return plan(
+            appends,
+            heads=self._heads({(append.tenant, append.stream) for append in appends}),
+            known=self._known(appends),
+            position=self._position,
+            now=now,
+            salts=os.urandom(SALT * sum(len(append.events) for append in appends)),
+            missing=missing,
+        )
+
+    def _heads(self, wanted: set[StreamKey]) -> dict[StreamKey, Head]:
+        heads = {}
+        for key in wanted:
+            cached = self._streams.get(key)
+            if cached is None:
+                row = self._connection.execute(
+                    "SELECT id, seq, hash FROM streams WHERE tenant = ? AND name = ?", key
+                ).fetchone()
+                if row is None:
+                    continue
+                cached = self._streams[key] = (row[0], Head(row[1], row[2]))
+            heads[key] = cached[1]
+        return heads
+
+    def _known(self, appends: Sequence[Append]) -> dict[tuple[str, str], Place]:
+        wanted: dict[str, list[str]] = {}
+        for append in appends:
+            for found in append.events:
+                if found.key:
+                    wanted.setdefault(append.tenant, []).append(found.key)
+        known = {}
+        for tenant, keys in wanted.items():
+            for some in _chunks(keys):
+                rows = self._connection.execute(
+                    "SELECT key, position, seq FROM events "  # noqa: S608
+                    f"WHERE key != '' AND tenant = ? AND key IN ({_marks(len(some))})",
+                    (tenant, *some),
+                )
+                for key, position, seq in rows:
+                    known[tenant, key] = Place(position, seq)
+        return known
+
+    def _insert(self, planned: Plan, now: int) -> dict[StreamKey, int]:
+        rows = planned.rows
+        ids = {}
+        last = self._last_stream
+        for key in planned.heads:
+            cached = self._streams.get(key)
+            if cached is None:
+                last += 1
+            ids[key] = last if cached is None else cached[0]
+        self._many(
+            "INSERT INTO streams (id, tenant, name, seq, hash, recorded_at)",
+            [(ids[key], *key, head.seq, head.hash, now) for key, head in planned.heads.items()],
+            "ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, "
+            "recorded_at = excluded.recorded_at",
+        )
+        self._many(
+            "INSERT INTO events (position, tenant, stream, seq, type, version, at, recorded_at, key, digest, hash)",
+            [(r[0], r[1], ids[r[1], r[2]], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10]) for r in rows],
+        )
+        self._many("INSERT INTO payloads (position, salt, payload)", [(r[0], r[11], r[12]) for r in rows])
+        named = {(blob, r[0]) for r in rows if r[13] for blob in r[13]}
+        self._many("INSERT INTO blobs (hash, position)", sorted(named))
+        return ids
+
+    def _many(self, insert: str, rows: Sequence[tuple[Any, ...]], conflict: str = "") -> None:
+        for some in _chunks(rows):
+            values = ", ".join([f"({_marks(len(some[0]))})"] * len(some))
+            self._connection.execute(f"{insert} VALUES {values} {conflict}", tuple(chain.from_iterable(some)))
+
+    def _delete(self, positions: list[int]) -> tuple[str, ...]:
+        touched: set[str] = set()
+        for some in _chunks(positions):
+            marks = _marks(len(some))
+            touched.update(
+                row[0]
+                for row in self._connection.execute(f"SELECT hash FROM blobs WHERE position IN ({marks})", some)  # noqa: S608
+            )
+            self._connection.execute(f"DELETE FROM payloads WHERE position IN ({marks})", some)  # noqa: S608
+            self._connection.execute(f"DELETE FROM blobs WHERE position IN ({marks})", some)  # noqa: S608
+        return tuple(sorted(name for name in touched if not self._named(name)))
+
+    def _keep(self, planned: Plan, ids: dict[StreamKey, int]) -> None:
+        """Remember what is now durable."""
+        if planned.rows:
+            self._position = planned.rows[-1].position
+        for key, head in planned.heads.items():
+            self._streams[key] = (ids[key], head)
+            self._last_stream = max(self._last_stream, ids[key])
+        if len(self._streams) > _CACHED_STREAMS:
+            for key in list(islice(self._streams, _CACHED_STREAMS // 2)):
+                del self._streams[key]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with translated(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                version = self._one("PRAGMA data_version")
+                if version != self._version:
+                    self._reload()
+                    self._version = version
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._version = -1
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _reload(self) -> None:
+        """Forget what another process may have changed."""
+        self._streams.clear()
+        self._position = self._one("SELECT coalesce(max(position), 0) FROM events")
+        self._last_stream = self._one("SELECT coalesce(max(id), 0) FROM streams")
+
+    def _one(self, statement: str, *values: Any) -> Any:
+        return self._connection.execute(statement, values).fetchone()[0]
+
+
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut into few pieces of few different lengths, so that their statements stay prepared."""
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)

@@ -1,0 +1,72 @@
+"""What keeps the log: SQLite today. Any store passes ``tests/conformance/eventlog``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from greenroom.eventlog._chain import Append, Row
+from greenroom.eventlog._errors import EventLogError
+from greenroom.eventlog._model import Appended, StreamHead
+
+
+class Query(NamedTuple):
+    """Which events to read. ``None`` is every one."""
+
+    tenant: str | None = None
+    streams: tuple[str, ...] | None = None
+    types: tuple[str, ...] | None = None
+
+
+class Page(NamedTuple):
+    """Events in order of position, and how far the store has been searched for them."""
+
+    rows: list[Row]
+    searched: int
+
+
+class Erasure(NamedTuple):
+    """How many payloads are gone, and the blobs that no event names any more."""
+
+    events: int
+    orphans: tuple[str, ...]
+
+
+class Reader(Protocol):
+    """Reads the log; used by one thread at a time. What it returns is committed."""
+
+    def head(self) -> int:
+        """Return the last position, 0 of an empty log."""
+
+    def page(self, after: int, limit: int, query: Query) -> Page:
+        """Return the first ``limit`` events past a position."""
+
+    def stream(self, tenant: str, stream: str, after_seq: int, limit: int) -> list[Row]:
+        """Return the first ``limit`` events of a stream past a sequence number."""
+
+    def heads(self, tenant: str | None, kind: str) -> list[StreamHead]:
+        """Return the ends of all streams of a kind (``session``), by name; of every kind when it is empty."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
+class Store(Protocol):
+    """Writes the log; used by one thread. What a method returned from is durable; what it raised from is not there."""
+
+    def commit(
+        self, appends: Sequence[Append], *, now: int, missing: Callable[[str], bool] | None = None
+    ) -> list[Appended | EventLogError]:
+        """Store a batch in one transaction and say what became of each append (``_chain.plan``)."""
+
+    def erase(self, tenant: str, stream: str, *, through: int | None, reason: str, now: int) -> Erasure:
+        """Delete a stream's payloads and salts up to a sequence number and say so in the stream."""
+
+    def head(self) -> int:
+        """Return the last position."""
+
+    def reader(self) -> Reader:
+        """Open a reader. May be called from any thread."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
