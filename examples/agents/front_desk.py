@@ -1,7 +1,8 @@
-"""The front desk of a small clinic: an ordinary LiveKit agent with two tools.
+"""The front desk of a small clinic: an ordinary LiveKit agent with two tools, by voice and in text.
 
-It answers in text. With OPENAI_API_KEY set and livekit-plugins-openai installed a language model does
-the talking, otherwise Greenroom's offline stand-in, which matches patterns and needs no network.
+With OPENAI_API_KEY set and livekit-plugins-openai installed real models listen, think and speak. Otherwise
+Greenroom's offline stand-ins do, which need no network: PocketSphinx, patterns and flite. A caller who only
+types gets text; whoever turns the microphone on is spoken to, and may interrupt.
 
     greenroom dev examples/agents/front_desk.py
     python -m livekit.agents start examples/agents/front_desk.py --dev     (against any LiveKit server)
@@ -12,13 +13,31 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import AsyncIterable
 from datetime import date, datetime, timedelta
 from multiprocessing import forkserver
-from typing import Any
+from typing import Any, NamedTuple
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, ToolError, function_tool, llm, room_io
+from livekit import rtc
+from livekit.agents import (
+    NOT_GIVEN,
+    Agent,
+    AgentServer,
+    AgentSession,
+    JobContext,
+    ModelSettings,
+    ToolError,
+    TurnHandlingOptions,
+    function_tool,
+    inference,
+    llm,
+    room_io,
+    stt,
+    tts,
+)
 
 from greenroom import offline
+from greenroom.errors import GreenroomError
 
 try:
     from livekit.plugins import openai
@@ -28,6 +47,8 @@ except ImportError:
 logger = logging.getLogger("front-desk")
 
 GREETING = "Hello, this is the front desk of Harbour Clinic. How can I help you?"
+MICROPHONE_ON = "I can hear you now. Please go ahead."
+TEXT_ONLY = "I cannot hear you: this machine has no speech. Please type. My log says what to install."
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 HOURS = ("09:00", "10:00", "11:00", "14:00", "15:00", "16:00")
 
@@ -85,6 +106,23 @@ class FrontDesk(Agent):
     async def on_enter(self) -> None:
         """Greet the caller."""
         self.session.generate_reply(instructions=f'Greet the caller with: "{GREETING}"')
+
+    async def stt_node(
+        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
+    ) -> AsyncIterable[stt.SpeechEvent]:
+        """Start listening when there is something to hear: who only types needs no recogniser."""
+        frames = aiter(audio)
+        first = await anext(frames, None)
+        if first is None:
+            return
+
+        async def everything() -> AsyncIterable[rtc.AudioFrame]:
+            yield first
+            async for frame in frames:
+                yield frame
+
+        async for event in Agent.default.stt_node(self, everything(), model_settings):
+            yield event
 
     @function_tool
     async def check_availability(self, day: str, time: str = "") -> str:
@@ -144,6 +182,7 @@ RULES = [
     offline.Rule(
         [
             "(what|when|which|anything|something|slots|times|do you have|are you) [is|else] (free|available)",
+            "is (anything|something) free [on] {day}",
             "(free|available) [times|slots|appointments] [on] {day}",
             "{day} (free|available)",
             "(what|how) about {day}",
@@ -176,21 +215,63 @@ RULES = [
 ]
 
 
-def language_model() -> llm.LLM[Any]:
-    """Return a real model when there is a key and a plugin for it, the offline stand-in otherwise."""
-    if os.environ.get("OPENAI_API_KEY"):
-        if openai is not None:
-            model: llm.LLM[Any] = openai.LLM(model=os.environ.get("OPENAI_MODEL", "gpt-4.1-mini"))
-            return model
+# LiveKit's local voice detection decides alone: no model is downloaded, no service asked. What is no speech after
+# all, a cough, makes the agent pause; then it goes on.
+TURN_HANDLING: TurnHandlingOptions = {
+    "turn_detection": "vad",
+    "interruption": {"mode": "vad", "min_duration": 0.15, "false_interruption_timeout": 1.5},
+}
+
+
+class Ear(offline.STT):
+    """Starts its recogniser when there is something to hear."""
+
+    def prewarm(self) -> None:
+        """Do nothing: LiveKit calls it for every call, and who only types needs no recogniser."""
+
+
+class Speech(NamedTuple):
+    """What hears the caller, and what speaks to them."""
+
+    ear: stt.STT[Any]
+    voice: tts.TTS[Any]
+
+
+def has_real_models() -> bool:
+    """Tell whether there is a key for real models and a plugin for it."""
+    if not os.environ.get("OPENAI_API_KEY"):
+        return False
+    if openai is None:
         logger.warning(
-            "OPENAI_API_KEY is set but its plugin is not installed, so the offline stand-in answers; "
+            "OPENAI_API_KEY is set but its plugin is not installed, so the offline stand-ins answer; "
             "to use the key run: pip install livekit-plugins-openai"
         )
+    return openai is not None
+
+
+def language_model(*, real: bool) -> llm.LLM[Any]:
+    """Return what thinks of an answer."""
+    if real:
+        model: llm.LLM[Any] = openai.LLM(model=os.environ.get("OPENAI_MODEL", "gpt-4.1-mini"))
+        return model
     return offline.LLM(RULES, greeting=GREETING, seed=7)
 
 
-# In text, jobs have no use for the local speech models, which would take 250 MB.
+def speech(*, real: bool) -> Speech | None:
+    """Return what listens and speaks, or nothing where a part of it is not installed: then calls are in text."""
+    if real:
+        return Speech(openai.STT(), openai.TTS())
+    try:
+        return Speech(Ear(RULES), offline.TTS())
+    except GreenroomError as error:
+        logger.warning("front-desk serves text only. %s. %s", error.message, error.fix)
+        return None
+
+
+# Jobs load the local speech models when a caller speaks; all of them at once would take 250 MB.
 os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+# Of a call in text LiveKit warns that the voice is detached from the transcript, which is what text is.
+logging.getLogger("livekit.agents").addFilter(lambda record: "audio output was detached" not in record.getMessage())
 # The health page stays on this machine.
 server = AgentServer(host="127.0.0.1")
 
@@ -207,12 +288,48 @@ async def front_desk(ctx: JobContext) -> None:
     """Serve one call."""
     # A greeting said before anybody is there to hear it would be lost.
     await ctx.connect()
-    await ctx.wait_for_participant()
-    # Text only: no voice, and nothing that guesses when somebody speaks or has finished.
-    session: AgentSession[None] = AgentSession(llm=language_model(), vad=None, turn_handling={"turn_detection": None})
-    session.output.set_audio_enabled(False)
+    caller = await ctx.wait_for_participant()
+    real = has_real_models()
+    able = speech(real=real)
+    session: AgentSession[None] = AgentSession(
+        llm=language_model(real=real),
+        stt=able.ear if able else NOT_GIVEN,
+        tts=able.voice if able else NOT_GIVEN,
+        vad=inference.VAD() if able else None,
+        turn_handling=TURN_HANDLING if able else {"turn_detection": None},
+        # The transcript goes with the voice, so it ends where the caller cuts in.
+        use_tts_aligned_transcript=True,
+        # The caller may cut in from the first word: it is the caller's browser that cancels the echo.
+        aec_warmup_duration=None,
+    )
+    speaks = able is not None and has_microphone(caller)
+    if not speaks:
+        session.output.set_audio_enabled(False)
     await session.start(
         FrontDesk(Diary(datetime.now().astimezone().date())),
         room=ctx.room,
-        room_options=room_io.RoomOptions(audio_input=False, audio_output=False),
+        room_options=room_io.RoomOptions(
+            audio_input=room_io.AudioInputOptions(sample_rate=16000, frame_size_ms=20) if able else False,
+            audio_output=able is not None,
+        ),
     )
+    if not speaks:
+        await_microphone(session, ctx.room, caller, able=able is not None)
+
+
+def has_microphone(caller: rtc.RemoteParticipant) -> bool:
+    """Tell whether the caller has turned a microphone on."""
+    return any(each.source == rtc.TrackSource.SOURCE_MICROPHONE for each in caller.track_publications.values())
+
+
+def await_microphone(session: AgentSession[None], room: rtc.Room, caller: rtc.RemoteParticipant, *, able: bool) -> None:
+    """Give answers by voice as soon as the caller turns a microphone on, or say once that this is not possible."""
+
+    def look(*_: object) -> None:
+        if has_microphone(caller):
+            room.off("track_subscribed", look)
+            session.output.set_audio_enabled(able)
+            session.say(MICROPHONE_ON if able else TEXT_ONLY)
+
+    room.on("track_subscribed", look)
+    look()

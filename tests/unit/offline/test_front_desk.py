@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from datetime import date
@@ -129,23 +130,46 @@ def test_the_diary_knows_days(desk: ModuleType, day: str) -> None:
     assert diary.date_of(day) == date(2030, 5, expected[day])
 
 
-async def test_without_a_key_the_stand_in_answers(desk: ModuleType) -> None:
-    assert isinstance(desk.language_model(), offline.LLM)
+async def test_without_a_key_the_stand_ins_answer(desk: ModuleType) -> None:
+    assert not desk.has_real_models()
+    assert isinstance(desk.language_model(real=False), offline.LLM)
+    able = desk.speech(real=False)
+    assert isinstance(able.ear, offline.STT)
+    assert isinstance(able.voice, offline.TTS)
 
 
-async def test_a_key_without_the_plugin_gives_a_line_and_the_stand_in(
+async def test_a_key_without_the_plugin_gives_a_line_and_the_stand_ins(
     desk: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setattr(desk, "openai", None)
     with caplog.at_level(logging.WARNING, "front-desk"):
-        assert isinstance(desk.language_model(), offline.LLM)
+        assert not desk.has_real_models()
     (record,) = caplog.records
     assert "pip install livekit-plugins-openai" in record.message
     assert "sk-secret" not in record.message
 
 
-async def test_a_key_with_the_plugin_gets_the_real_model(desk: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_with_the_plugin_gets_real_models(desk: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    monkeypatch.setattr(desk, "openai", SimpleNamespace(LLM=lambda model: f"openai {model}"))
-    assert desk.language_model() == "openai gpt-4.1-mini"
+    plugin = SimpleNamespace(LLM=lambda model: f"openai {model}", STT=lambda: "an ear", TTS=lambda: "a voice")
+    monkeypatch.setattr(desk, "openai", plugin)
+    assert desk.has_real_models()
+    assert desk.language_model(real=True) == "openai gpt-4.1-mini"
+    assert desk.speech(real=True) == ("an ear", "a voice")
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"), [("flite", "apt-get install flite"), ("pocketsphinx", "pip install 'greenroom[speech]'")]
+)
+async def test_without_a_part_of_speech_it_gives_the_line_to_install_it_and_serves_text(
+    desk: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, missing: str, said: str
+) -> None:
+    which, find_spec = shutil.which, importlib.util.find_spec
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == missing else which(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
+    with caplog.at_level(logging.WARNING, "front-desk"):
+        assert desk.speech(real=False) is None
+    (record,) = caplog.records
+    assert record.message.startswith("front-desk serves text only.")
+    assert said in record.message
