@@ -44,8 +44,8 @@ format: setup ## Format Python and Rust.
 bench: setup ## Print the figures, each beside what is expected of it.
 	$(BIN)/python -m bench
 
-chaos: setup ## Run only the hostile-input tests.
-	$(BIN)/pytest -m chaos
+chaos: setup ## Run only the hostile-input tests, and the leak tests at full length.
+	GREENROOM_CYCLES=5000 $(BIN)/pytest -m chaos
 
 clean: ## Remove everything that was built.
 	rm -rf $(STAMPS) .venv target console/node_modules src/greenroom/control/static src/greenroom/_media/*.so

@@ -10,7 +10,7 @@ import pytest
 from livekit import api, rtc
 from livekit.protocol import models
 
-from support.crowd import crowd
+from support.crowd import players
 from support.sdk import Caller
 from support.sound import Ear, tone
 
@@ -93,7 +93,7 @@ class TestHearing:
     async def test_twenty_publishers_are_told_apart(self, stage, listen):
         bob = await stage.join("bob")
         members = [(stage.token(f"p{n}"), 300 + 50 * n) for n in range(20)]
-        async with crowd(stage.url, members, processes=4) as pitches:
+        async with players(stage.url, members, processes=4) as pitches:
             assert len(pitches) == 20
             ears = [(listen(await subscribed(bob, sid)), hz) for sid, hz in pitches.items()]
             await asyncio.gather(*(ear.hears(hz) for ear, hz in ears))

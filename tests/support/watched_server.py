@@ -1,0 +1,118 @@
+"""A server in a process of its own that tells what it holds: memory, its own objects, what the engine has alive.
+
+``python -m support.watched_server`` serves on free ports and prints its URL and its media port. Then it answers
+``holdings`` with a JSON object, and a number when exactly so many sections carry a track.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from greenroom._media import EngineConfig, Str0mEngine, TrackId, TransportId
+from support.helper import Helper, helper
+from support.serving import running_server
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a server held at one moment."""
+
+    #: Proportional memory in bytes.
+    memory: int
+    #: How many objects of each of Greenroom's types.
+    objects: dict[str, int]
+    #: The engine's counters; see :class:`greenroom._media.EngineStats`.
+    engine: dict[str, Any]
+
+
+class WatchedServer:
+    """The process, seen from a test."""
+
+    def __init__(self, process: Helper, url: str, media_port: int) -> None:
+        self.url = url
+        self.media_port = media_port
+        self._process = process
+
+    async def holdings(self) -> Holdings:
+        """Ask what the server holds now, when all garbage is collected."""
+        return Holdings(**json.loads(await self._process.ask("holdings")))
+
+    async def sends_on(self, sections: int) -> None:
+        """Return when the server sends tracks on so many sections of its clients."""
+        await self._process.ask(str(sections))
+
+
+@contextlib.asynccontextmanager
+async def watched_server() -> AsyncIterator[WatchedServer]:
+    """Run a server; it stops at the end."""
+    async with helper(__name__) as process:
+        url, media_port = (await process.line()).split()
+        yield WatchedServer(process, url, int(media_port))
+
+
+def _holdings(engine: Str0mEngine) -> Holdings:
+    gc.collect()
+    types = (type(thing) for thing in gc.get_objects())
+    objects = Counter(kind.__qualname__ for kind in types if str(kind.__module__).startswith("greenroom."))
+    return Holdings(_proportional_memory(), dict(objects), asdict(engine.stats()))
+
+
+def _proportional_memory() -> int:
+    lines = Path(f"/proc/{os.getpid()}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+class _WatchedEngine(Str0mEngine):
+    """Knows the sections that carry a track."""
+
+    def __init__(self) -> None:
+        super().__init__(EngineConfig())
+        self._sections: set[tuple[TransportId, str]] = set()
+        self._changed = asyncio.Event()
+
+    def forward(self, track: TrackId, transport: TransportId, mid: str) -> None:
+        super().forward(track, transport, mid)
+        self._now_on(self._sections | {(transport, mid)})
+
+    def unforward(self, transport: TransportId, mid: str) -> None:
+        super().unforward(transport, mid)
+        self._now_on(self._sections - {(transport, mid)})
+
+    def close_transport(self, transport: TransportId) -> None:
+        super().close_transport(transport)
+        self._now_on({section for section in self._sections if section[0] != transport})
+
+    async def sends_on(self, count: int) -> None:
+        while len(self._sections) != count:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _now_on(self, sections: set[tuple[TransportId, str]]) -> None:
+        self._sections = sections
+        self._changed.set()
+
+
+async def _main() -> None:
+    engine = _WatchedEngine()
+    async with running_server(engine) as (_, url):
+        print(url, engine.port, flush=True)
+        while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
+            if line == "holdings":
+                print(json.dumps(asdict(_holdings(engine))), flush=True)
+            else:
+                await engine.sends_on(int(line))
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
