@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -72,6 +74,26 @@ class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):
     register_timeout: Seconds = 10.0
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom the server tells what happens in its rooms.
+
+    ``api_key`` names the key that signs; empty is the first. ``include`` and ``exclude`` are shell-style
+    patterns of event names; an empty ``include`` means all. ``allow_private`` lets the URLs lead into
+    private networks.
+    """
+
+    urls: tuple[str, ...] = ()
+    api_key: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_private: bool = False
+
+    def wants(self, event: str) -> bool:
+        """Whether events of this name are told."""
+        wanted = not self.include or any(fnmatchcase(event, pattern) for pattern in self.include)
+        return wanted and not any(fnmatchcase(event, pattern) for pattern in self.exclude)
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything ``greenroom server`` is told."""
 
@@ -85,6 +107,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     room: RoomDefaults = RoomDefaults()
     agent: AgentDefaults = AgentDefaults()
+    webhook: WebhookSettings = WebhookSettings()
+
+    @property
+    def webhook_key(self) -> ApiKey:
+        """The API key that signs webhooks."""
+        return self.key(self.webhook.api_key) or self.keys[0]
 
     def key(self, name: str) -> ApiKey | None:
         """Return the API key called ``name``."""
@@ -111,6 +139,16 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
             )
         for address in self.node_ip:
             _check_reachable(self.bind, address)
+        self._validate_webhooks()
+
+    def _validate_webhooks(self) -> None:
+        if self.webhook.api_key and self.key(self.webhook.api_key) is None:
+            raise ConfigError(
+                f"Webhooks are to be signed with API key '{self.webhook.api_key}', which is not configured",
+                fix="Name one of the keys as webhook.api_key, or none for the first",
+            )
+        for url in self.webhook.urls:
+            _check_webhook(url)
 
 
 def _check_reachable(bind: str, address: str) -> None:
@@ -122,6 +160,22 @@ def _check_reachable(bind: str, address: str) -> None:
         f"No client reaches --node-ip {address}: --bind {bind} listens on IPv{version} only",
         fix=f"Use --bind ::, or give an IPv{version} address",
     )
+
+
+def _check_webhook(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = url.isascii() and parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"--webhook '{url}' is not a URL", fix="For example: --webhook https://example.com/livekit")
+    if parts.username or parts.password:
+        # Not repeated: it may be a secret.
+        raise ConfigError(
+            f"--webhook has a user name or password for {parts.hostname}",
+            fix="Leave it out: the receiver knows a webhook by its signature",
+        )
 
 
 def _version(host: str) -> int | None:

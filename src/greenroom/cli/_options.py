@@ -41,6 +41,11 @@ class ServerOptions(KeyOptions):
         Environment: GREENROOM_NODE_IP, several separated by commas.
     data_dir
         Directory for data; .greenroom by default. Environment: GREENROOM_DATA_DIR.
+    webhook
+        URL to be told what happens in rooms, as LiveKit's webhooks; repeatable. Environment: GREENROOM_WEBHOOK,
+        several separated by commas.
+    webhook_allow_private
+        Let webhooks go to addresses of private networks.
     verbose
         Log details.
     """
@@ -50,6 +55,8 @@ class ServerOptions(KeyOptions):
     rtc_port: int | None = None
     node_ip: list[str] | None = None
     data_dir: Path | None = None
+    webhook: list[str] | None = None
+    webhook_allow_private: bool = False
     verbose: bool = False
 
 

@@ -21,6 +21,7 @@ from greenroom.config import (
     Limits,
     RoomDefaults,
     ServerConfig,
+    WebhookSettings,
     parse_key,
 )
 from greenroom.errors import ConfigError
@@ -59,6 +60,10 @@ class _AgentDefaults(AgentDefaults, forbid_unknown_fields=True, frozen=True):
     pass
 
 
+class _WebhookSettings(WebhookSettings, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a configuration file may say."""
 
@@ -72,6 +77,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     limits: _Limits | None = None
     room: _RoomDefaults | None = None
     agent: _AgentDefaults | None = None
+    webhook: _WebhookSettings | None = None
 
 
 def server_config(options: ServerOptions, environment: Mapping[str, str] = os.environ) -> ServerConfig:
@@ -88,11 +94,23 @@ def server_config(options: ServerOptions, environment: Mapping[str, str] = os.en
         "limits": file.limits,
         "room": file.room,
         "agent": file.agent,
+        "webhook": _webhook(options, environment, file.webhook or WebhookSettings()),
     }
     given = {name: value for name, value in settings.items() if value is not None}
     config = ServerConfig(keys=_keys(options, environment, file), **given)
     config.validate()
     return config
+
+
+def _webhook(options: ServerOptions, environment: Mapping[str, str], file: WebhookSettings) -> WebhookSettings:
+    urls = _first(options.webhook, _list(environment, "GREENROOM_WEBHOOK"), file.urls)
+    return WebhookSettings(
+        urls=tuple(urls or ()),
+        api_key=file.api_key,
+        include=file.include,
+        exclude=file.exclude,
+        allow_private=options.webhook_allow_private or file.allow_private,
+    )
 
 
 def api_keys(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> tuple[ApiKey, ...]:

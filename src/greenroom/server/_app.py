@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -17,6 +18,9 @@ from greenroom.server.agents import AgentManager
 from greenroom.server.room import RoomManager
 from greenroom.server.signal import deny, signal_routes
 from greenroom.server.twirp import agent_dispatch_service, room_service, twirp_routes, unconfigured_services
+
+if TYPE_CHECKING:
+    from greenroom.server.webhooks import WebhookSender
 
 
 class Server:
@@ -34,6 +38,7 @@ class Server:
         self.engine = _native_engine(config) if engine is None else engine
         self.rooms = RoomManager(config, self.engine, clock)
         self.agents = AgentManager(config, self.rooms, clock)
+        self._webhooks = _webhooks(self, clock) if config.webhook.urls else None
         #: The ASGI application. It answers nothing useful before :meth:`start`.
         self.app: ASGIApp = LiveKitPaths(Router(self._routes(), redirect_slashes=False, default=_not_found))
 
@@ -59,6 +64,8 @@ class Server:
         """Send everybody and every worker away and release the media port. Idempotent."""
         await self.rooms.aclose()
         await self.agents.aclose()
+        if self._webhooks is not None:
+            await self._webhooks.aclose()
         await self.engine.stop()
 
 
@@ -74,6 +81,13 @@ def _native_engine(config: ServerConfig) -> MediaEngine:
             max_message=config.limits.data_packet,
         )
     )
+
+
+def _webhooks(server: Server, clock: Callable[[], float]) -> WebhookSender:
+    # A server that tells nobody need not know how.
+    from greenroom.server.webhooks import WebhookSender  # noqa: PLC0415
+
+    return WebhookSender(server.config, server.rooms, clock)
 
 
 async def _health(_request: Request) -> PlainTextResponse:

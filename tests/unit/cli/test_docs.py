@@ -11,7 +11,7 @@ import pytest
 
 from greenroom.cli import _settings
 from greenroom.cli._app import app
-from greenroom.config import AgentDefaults, Limits, RoomDefaults
+from greenroom.config import AgentDefaults, Limits, RoomDefaults, WebhookSettings
 
 pytestmark = pytest.mark.unit
 
@@ -54,7 +54,7 @@ def test_every_environment_variable_stands_in_the_page() -> None:
 def test_the_example_names_every_setting_with_its_default() -> None:
     example = msgspec.toml.decode(EXAMPLE, type=_settings.ConfigFile)
     assert set(msgspec.toml.decode(EXAMPLE)) == set(_settings.ConfigFile.__struct_fields__)
-    for section, defaults in (("room", RoomDefaults()), ("agent", AgentDefaults()), ("limits", Limits())):
-        said = msgspec.toml.decode(EXAMPLE)[section]
-        assert said == msgspec.structs.asdict(defaults), section
+    sections = {"room": RoomDefaults(), "agent": AgentDefaults(), "limits": Limits(), "webhook": WebhookSettings()}
+    for section, defaults in sections.items():
+        assert msgspec.toml.decode(EXAMPLE)[section] == msgspec.json.decode(msgspec.json.encode(defaults)), section
     assert example.keys["front"].agents == ("front-*",)

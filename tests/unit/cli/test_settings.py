@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.cli._options import CallOptions, ServerOptions
 from greenroom.cli._settings import api_keys, call_target, server_config
-from greenroom.config import ApiKey, ServerConfig
+from greenroom.config import ApiKey, ServerConfig, WebhookSettings
 from greenroom.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -179,3 +179,35 @@ def test_half_a_key_is_refused(missing: str) -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="is not an address"):
         target(url=url)
+
+
+class TestWebhooks:
+    def test_urls_come_from_options_environment_and_file_and_the_rest_from_the_file(self) -> None:
+        Path("greenroom.toml").write_text('[webhook]\nurls = ["http://file"]\nexclude = ["track_*"]\n')
+        environment = {"GREENROOM_WEBHOOK": "http://one/x, https://two"}
+        assert config().webhook == WebhookSettings(urls=("http://file",), exclude=("track_*",))
+        assert config(environment).webhook.urls == ("http://one/x", "https://two")
+        chosen = config(environment, webhook=["http://option"], webhook_allow_private=True).webhook
+        assert chosen == WebhookSettings(urls=("http://option",), exclude=("track_*",), allow_private=True)
+
+    @pytest.mark.parametrize("url", ["example.com", "ftp://h/", "http://", "http://h:0", "http://h:x", "http://ü/"])
+    def test_what_is_not_a_url_is_refused_at_the_start(self, url: str) -> None:
+        with pytest.raises(ConfigError, match="is not a URL"):
+            config(webhook=[url])
+
+    def test_a_password_in_a_url_is_refused_and_not_repeated(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            config(webhook=["https://user:hush@example.com/x"])
+        assert "example.com" in str(caught.value)
+        assert "hush" not in str(caught.value)
+
+    def test_a_key_that_is_not_there_cannot_sign(self) -> None:
+        Path("greenroom.toml").write_text('[webhook]\napi_key = "other"\n')
+        with pytest.raises(ConfigError, match="'other', which is not configured"):
+            config()
+
+    def test_patterns_choose_the_events(self) -> None:
+        chosen = WebhookSettings(include=("room_*", "track_published"), exclude=("room_finished",))
+        names = ["room_started", "room_finished", "track_published", "track_unpublished"]
+        assert [chosen.wants(name) for name in names] == [True, False, True, False]
+        assert WebhookSettings().wants("anything")

@@ -69,6 +69,8 @@ class Room:
         self.agents: list[agent_dispatch.RoomAgentDispatch] | None = None
         self.created_at = now
         self.closed = False
+        #: Why the room ended.
+        self.end_reason: models.DisconnectReason = Reason.UNKNOWN_REASON
         self._participants: dict[str, Participant] = {}
         self._last_left: float | None = None
         self._announcements = Announcements(self._participants)
@@ -256,6 +258,7 @@ class Room:
         if self.closed:
             return []
         self.closed = True
+        self.end_reason = reason
         message = leave(reason, DISCONNECT)
         effects: list[Effect] = [*self.tracks.close()]
         for participant in list(self._participants.values()):
