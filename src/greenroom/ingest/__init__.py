@@ -1,0 +1,32 @@
+"""Wire to events: what agents upload of their sessions."""
+
+from __future__ import annotations
+
+from greenroom.ingest._errors import (
+    RecordingDisabledError,
+    UploadBusyError,
+    UploadError,
+    UploadForbiddenError,
+    UploadInvalidError,
+    UploadRateError,
+    UploadTooLargeError,
+    UploadUnauthorizedError,
+)
+from greenroom.ingest._ids import session_stream
+from greenroom.ingest._limits import IngestLimits
+from greenroom.ingest._routes import SYSTEM_STREAM, Ingest
+
+__all__ = [
+    "SYSTEM_STREAM",
+    "Ingest",
+    "IngestLimits",
+    "RecordingDisabledError",
+    "UploadBusyError",
+    "UploadError",
+    "UploadForbiddenError",
+    "UploadInvalidError",
+    "UploadRateError",
+    "UploadTooLargeError",
+    "UploadUnauthorizedError",
+    "session_stream",
+]

@@ -1,0 +1,291 @@
+"""What a session's record takes from a batch: the payloads of the events that go into the log beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from greenroom.eventlog import BlobRef
+from greenroom.ingest._otlp import Entry, JobBatch
+from greenroom.ingest._values import plain, text
+from greenroom.sessions import (
+    ChatHistory,
+    ChatItem,
+    EvaluationRecorded,
+    LogsStored,
+    MetricsStored,
+    OutcomeRecorded,
+    SeenError,
+    SeenJob,
+    SeenParticipant,
+    SeenTool,
+    SessionReport,
+    SpansStored,
+    TagAdded,
+    Usage,
+    item_of,
+    number,
+    without_content,
+)
+
+_KIND: Final = "PARTICIPANT_KIND_"
+_LATENCY: Final = "lk.job."
+_USAGE: Final = "lk.agents.usage."
+_ERROR_SEVERITY: Final = 17
+_STATUS_ERROR: Final = 2
+# What a record shows; the batch holds them all.
+_MAX_ERRORS: Final = 50
+_MAX_TEXT: Final = 2000
+_MAX_HISTORY: Final = 256 * 1024
+_MAX_ITEM: Final = 768 * 1024
+_SCOPES: Final = frozenset({"chat_history", "evaluations"})
+
+
+class Told(NamedTuple):
+    """A payload, when it happened, and what tells it from the others of the upload."""
+
+    data: msgspec.Struct
+    at: float | None
+    name: str
+
+
+def spans_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
+    """Return what a batch of spans tells."""
+    participants: dict[str, SeenParticipant] = {}
+    errors: list[SeenError] = []
+    tools: list[SeenTool] = []
+    job: SeenJob | None = None
+    for entry in batch.entries:
+        span, found = entry.item, entry.attributes()
+        start, end = span.start_time_unix_nano / 1e9, span.end_time_unix_nano / 1e9
+        who = _participant(found)
+        if who is not None:
+            participants[who.sid] = _richer(participants.get(who.sid), who)
+        if span.status.code == _STATUS_ERROR and len(errors) < _MAX_ERRORS:
+            errors.append(_span_error(span, found, end, redacted=batch.redacted))
+        if span.name == "function_tool" and text(found, "lk.function_tool.id"):
+            failed = found.get("lk.function_tool.is_error") is True
+            name, call_id = text(found, "lk.function_tool.name"), text(found, "lk.function_tool.id")
+            tools.append(
+                SeenTool(call_id=call_id, name=name, started_at=start, duration=max(0.0, end - start), is_error=failed)
+            )
+        if span.name == "job_entrypoint":
+            job = _job(found, start, end)
+    first, last = _times(entry.item.start_time_unix_nano for entry in batch.entries)
+    ends = max((entry.item.end_time_unix_nano for entry in batch.entries), default=0)
+    stored = SpansStored(
+        blob=blob,
+        count=len(batch.entries),
+        first_at=first,
+        last_at=ends / 1e9 if ends else last,
+        room_id=batch.room_id,
+        agent_name=batch.agent_name,
+        redacted=batch.redacted,
+        participants=tuple(participants[sid] for sid in sorted(participants)),
+        errors=tuple(errors),
+        tools=tuple(tools),
+        job=job,
+    )
+    return [Told(stored, stored.last_at, "spans")]
+
+
+def logs_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
+    """Return what a batch of log records tells: the batch, the report, the conversation, verdicts and tags."""
+    errors: list[SeenError] = []
+    items: list[ChatItem] = []
+    told: list[Told] = []
+    for number_of, entry in enumerate(batch.entries):
+        record = entry.item
+        at = (record.time_unix_nano or record.observed_time_unix_nano) / 1e9
+        if entry.scope in _SCOPES:
+            found = entry.attributes()
+            item = _chat_item(found, redacted=batch.redacted)
+            if item is not None:
+                items.append(item)
+            else:
+                told += _scoped(batch, entry, found, at, f"{number_of}")
+        elif record.severity_number >= _ERROR_SEVERITY and len(errors) < _MAX_ERRORS:
+            found = entry.attributes()
+            message = plain(record.body)
+            said = message[:_MAX_TEXT] if isinstance(message, str) else ""
+            errors.append(SeenError(at=at, where=entry.scope, message=said, type=text(found, "exception.type")))
+    times = (entry.item.time_unix_nano or entry.item.observed_time_unix_nano for entry in batch.entries)
+    first, last = _times(times)
+    stored = LogsStored(
+        blob=blob,
+        count=len(batch.entries),
+        first_at=first,
+        last_at=last,
+        room_id=batch.room_id,
+        agent_name=batch.agent_name,
+        redacted=batch.redacted,
+        errors=tuple(errors),
+    )
+    return [Told(stored, last, "logs"), *told, *history_of(items)]
+
+
+def metrics_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
+    """Return what a batch of metrics tells."""
+    used: dict[tuple[str, str, str], dict[str, float]] = {}
+    for entry in batch.entries:
+        name = entry.metric.name
+        if not name.startswith(_USAGE) or entry.metric.WhichOneof("data") != "sum":
+            continue
+        kind, _, counter = name.removeprefix(_USAGE).partition("_")
+        found = entry.attributes()
+        key = (kind, text(found, "model_provider"), text(found, "model_name"))
+        point = entry.item
+        amount = point.as_double if point.WhichOneof("value") == "as_double" else float(point.as_int)
+        amounts = used.setdefault(key, {})
+        counter = _COUNTERS.get(counter, counter)
+        amounts[counter] = amounts.get(counter, 0.0) + amount
+    first, last = _times(entry.item.time_unix_nano for entry in batch.entries)
+    usage = tuple(
+        Usage(kind=kind, provider=provider, model=model, amounts=amounts)
+        for (kind, provider, model), amounts in sorted(used.items())
+    )
+    stored = MetricsStored(
+        blob=blob,
+        count=len(batch.entries),
+        first_at=first,
+        last_at=last,
+        room_id=batch.room_id,
+        agent_name=batch.agent_name,
+        redacted=batch.redacted,
+        usage=usage,
+    )
+    return [Told(stored, last, "metrics")]
+
+
+# Where LiveKit's metrics and its report name the same counter differently.
+_COUNTERS: Final = {"characters": "characters_count", "num_requests": "total_requests"}
+
+
+def history_of(items: list[ChatItem]) -> list[Told]:
+    """Return the conversation as events that each fit into the log."""
+    told: list[Told] = []
+    part: list[ChatItem] = []
+    size = 0
+    for item in items:
+        length = len(msgspec.json.encode(item))
+        if part and size + length > _MAX_HISTORY:
+            told.append(_history(part, len(told)))
+            part, size = [], 0
+        # An item past what an event can hold keeps its place, without its words.
+        part.append(item if length <= _MAX_ITEM else without_content(item))
+        size += length
+    return [*told, _history(part, len(told))] if part else told
+
+
+def usage_of(raw: Any) -> tuple[Usage, ...] | None:
+    """Read a report's usage; ``None`` when it has none."""
+    if not isinstance(raw, list):
+        return None
+    found = []
+    for entry in raw:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
+            continue
+        amounts = {key: value for key, raw_value in entry.items() if (value := number(raw_value)) is not None}
+        kind = entry["type"].removesuffix("_usage")
+        found.append(Usage(kind=kind, provider=_word(entry, "provider"), model=_word(entry, "model"), amounts=amounts))
+    return tuple(found)
+
+
+def _history(items: list[ChatItem], part: int) -> Told:
+    return Told(ChatHistory(items=tuple(items)), items[-1].at, f"history:{part}")
+
+
+def _chat_item(found: Mapping[str, Any], *, redacted: bool) -> ChatItem | None:
+    raw = found.get("chat.item")
+    item = item_of(raw) if isinstance(raw, Mapping) else None
+    return without_content(item) if item is not None and redacted else item
+
+
+def _scoped(batch: JobBatch, entry: Entry, found: Mapping[str, Any], at: float, name: str) -> list[Told]:
+    match plain(entry.item.body):
+        case "session report":
+            return [Told(_report(batch, entry, found, at), at, f"report:{name}")]
+        case "evaluation" if isinstance(raw := found.get("evaluation"), Mapping):
+            reasoning = "" if batch.redacted else _word(raw, "reasoning")
+            verdict = EvaluationRecorded(
+                name=_word(raw, "name"), verdict=_word(raw, "verdict"), reasoning=reasoning, tag=_word(raw, "tag")
+            )
+            return [Told(verdict, at, f"evaluation:{name}")]
+        case "tag" if isinstance(raw := found.get("tag"), Mapping) and _word(raw, "name"):
+            metadata = raw.get("metadata")
+            kept = metadata if isinstance(metadata, dict) and not batch.redacted else {}
+            return [Told(TagAdded(name=_word(raw, "name"), metadata=kept), at, f"tag:{name}")]
+        case "outcome" if isinstance(raw := found.get("outcome"), Mapping):
+            reason = "" if batch.redacted else _word(raw, "reason")
+            return [Told(OutcomeRecorded(outcome=_word(raw, "outcome"), reason=reason), at, f"outcome:{name}")]
+    return []
+
+
+def _report(batch: JobBatch, entry: Entry, found: Mapping[str, Any], at: float) -> SessionReport:
+    options = found.get("session.options")
+    tags = found.get("session.tags")
+    return SessionReport(
+        room_id=batch.room_id,
+        room_name="" if batch.redacted else text(entry.shared, "room"),
+        agent_name=text(dict(found), "agent_name"),
+        sdk_version=text(dict(found), "sdk_version"),
+        started_at=at or None,
+        reported_at=number(found.get("session.report_timestamp")),
+        options=options if isinstance(options, dict) and not batch.redacted else {},
+        usage=usage_of(found.get("usage")),
+        tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+        redacted=batch.redacted,
+    )
+
+
+def _participant(found: Mapping[str, Any]) -> SeenParticipant | None:
+    sid = found.get("lk.participant_id")
+    if not isinstance(sid, str) or not sid:
+        return None
+    kind = _word(found, "lk.participant_kind").removeprefix(_KIND).lower()
+    identity = _word(found, "lk.pii.participant_identity")
+    return SeenParticipant(sid=sid, identity=identity, kind=kind, phone=_word(found, "lk.pii.sip.phoneNumber"))
+
+
+def _richer(before: SeenParticipant | None, now: SeenParticipant) -> SeenParticipant:
+    if before is None:
+        return now
+    return SeenParticipant(
+        sid=now.sid,
+        identity=now.identity or before.identity,
+        kind=now.kind or before.kind,
+        phone=now.phone or before.phone,
+    )
+
+
+def _span_error(span: Any, found: Mapping[str, Any], at: float, *, redacted: bool) -> SeenError:
+    message = "" if redacted else span.status.message[:_MAX_TEXT]
+    return SeenError(at=at, where=span.name, message=message, type=_word(found, "error.type"))
+
+
+def _job(found: Mapping[str, Any], start: float, end: float) -> SeenJob:
+    latencies = {
+        key.removeprefix(_LATENCY).removesuffix("_latency"): value
+        for key, raw in found.items()
+        if key.startswith(_LATENCY) and key.endswith("_latency") and (value := number(raw)) is not None
+    }
+    return SeenJob(
+        started_at=start,
+        ended_at=end,
+        room_name=_word(found, "lk.pii.room_name"),
+        dispatch_id=_word(found, "lk.dispatch_id"),
+        worker_id=_word(found, "lk.job.worker_id"),
+        latencies=latencies,
+    )
+
+
+def _times(nanoseconds: Iterable[int]) -> tuple[float | None, float | None]:
+    found = [value for value in nanoseconds if value]
+    return (min(found) / 1e9, max(found) / 1e9) if found else (None, None)
+
+
+def _word(raw: Mapping[str, Any], key: str) -> str:
+    value = raw.get(key)
+    return value if isinstance(value, str) else ""
