@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.crowd import MIC, listeners, players
-from support.sdk import TIMEOUT, callers
+from support.sdk import callers
 from support.signal_client import token
 from support.sound import tone
 from support.watched_server import Holdings, WatchedServer, watched_server
@@ -18,19 +18,6 @@ pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos")]
 
 #: Cycles in all. ``make chaos`` asks for 5,000.
 CYCLES = int(os.environ.get("GREENROOM_CYCLES", "160"))
-# What allocators may take more than before. 5,000 cycles that left an offer each would take 40 MB.
-SLACK = 8 * 1024 * 1024
-# Messages on their way, and jobs for each publisher, which wait a minute for a worker.
-PASSING = {"Outgoing", "Job", "WorkerKey"}
-OF_SOMEBODY = {"Participant", "Publisher", "SignalSession", "Slot", "Subscriber", "Track"}
-
-
-def assert_nothing_more(before: Holdings, after: Holdings) -> None:
-    """What the server holds now is what it held before."""
-    lasting = after.objects.keys() - PASSING
-    assert {kind: after.objects[kind] for kind in lasting if after.objects[kind] > before.objects.get(kind, 0)} == {}
-    assert after.engine["transports"] == before.engine["transports"]
-    assert after.memory - before.memory < SLACK
 
 
 @pytest.fixture
@@ -59,9 +46,9 @@ async def test_cycles_of_unsubscribing_and_subscribing_leave_memory_flat(server,
             await cycle()
         after = await server.holdings()
         record_property("megabytes before and after", (before.memory / 1e6, after.memory / 1e6))
-    assert_nothing_more(before, after)
+    after.assert_no_more_than(before)
     assert after.engine["rtp_out"] > before.engine["rtp_out"]
-    await assert_nobody_left(server)
+    await server.is_left()
 
 
 async def test_publishers_who_come_publish_unpublish_and_go_leave_memory_flat(server, record_property):
@@ -88,13 +75,5 @@ async def test_publishers_who_come_publish_unpublish_and_go_leave_memory_flat(se
         before = await visits(warm_up)
         after = await visits(max(1, CYCLES // 4 // people // each))
         record_property("megabytes before and after", (before.memory / 1e6, after.memory / 1e6))
-        assert_nothing_more(before, after)
-    await assert_nobody_left(server)
-
-
-async def assert_nobody_left(server: WatchedServer) -> None:
-    """Everything of those who were there goes; the last words of a connection take a moment."""
-    async with asyncio.timeout(TIMEOUT):
-        while (gone := await server.holdings()).objects.keys() & OF_SOMEBODY:
-            pass
-    assert gone.engine["transports"] == 0
+        after.assert_no_more_than(before)
+    await server.is_left()

@@ -1,6 +1,7 @@
 """A server in a process of its own that tells what it holds: memory, its own objects, what the engine has alive.
 
-``python -m support.watched_server`` serves on free ports and prints its URL and its media port. Then it answers
+``python -m support.watched_server [ADDRESS]...`` serves on free ports, announces its media at the addresses, and
+prints its URL and its media port. Then it answers
 ``holdings`` with a JSON object, and a number when exactly so many sections carry a track.
 """
 
@@ -13,14 +14,20 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from greenroom._media import EngineConfig, Str0mEngine, TrackId, TransportId
-from support.helper import Helper, helper
+from support.helper import PATIENCE, Helper, helper
 from support.serving import running_server
+
+# What allocators may take more than before. 5,000 cycles that left an offer each would take 40 MB.
+SLACK = 8 * 1024 * 1024
+# Messages on their way; jobs for each publisher, which wait a minute for a worker, and their history, which has an end.
+PASSING = {"Outgoing", "Job", "Transition", "WorkerKey"}
+OF_SOMEBODY = {"Participant", "Publisher", "SignalSession", "Slot", "Subscriber", "Track"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,14 @@ class Holdings:
     objects: dict[str, int]
     #: The engine's counters; see :class:`greenroom._media.EngineStats`.
     engine: dict[str, Any]
+
+    def assert_no_more_than(self, before: Holdings) -> None:
+        """Fail if there is more of anything that lasts, or notably more memory."""
+        lasting = self.objects.keys() - PASSING
+        more = {kind: n for kind in lasting if (n := self.objects[kind] - before.objects.get(kind, 0)) > 0}
+        assert not more, f"there are more of {more}"
+        assert self.engine["transports"] == before.engine["transports"], self.engine
+        assert self.memory - before.memory < SLACK, f"{before.memory / 1e6:.1f} MB became {self.memory / 1e6:.1f} MB"
 
 
 class WatchedServer:
@@ -47,15 +62,22 @@ class WatchedServer:
         """Ask what the server holds now, when all garbage is collected."""
         return Holdings(**json.loads(await self._process.ask("holdings")))
 
+    async def is_left(self) -> None:
+        """Return when nothing of anybody is there; the last words of a connection take a moment."""
+        async with asyncio.timeout(PATIENCE):
+            while (gone := await self.holdings()).objects.keys() & OF_SOMEBODY:
+                pass
+        assert gone.engine["transports"] == 0
+
     async def sends_on(self, sections: int) -> None:
         """Return when the server sends tracks on so many sections of its clients."""
         await self._process.ask(str(sections))
 
 
 @contextlib.asynccontextmanager
-async def watched_server() -> AsyncIterator[WatchedServer]:
-    """Run a server; it stops at the end."""
-    async with helper(__name__) as process:
+async def watched_server(*addresses: str) -> AsyncIterator[WatchedServer]:
+    """Run a server that announces its media at the addresses; it stops at the end."""
+    async with helper(__name__, *addresses) as process:
         url, media_port = (await process.line()).split()
         yield WatchedServer(process, url, int(media_port))
 
@@ -75,8 +97,8 @@ def _proportional_memory() -> int:
 class _WatchedEngine(Str0mEngine):
     """Knows the sections that carry a track."""
 
-    def __init__(self) -> None:
-        super().__init__(EngineConfig())
+    def __init__(self, addresses: Sequence[str]) -> None:
+        super().__init__(EngineConfig(addresses=tuple(addresses)))
         self._sections: set[tuple[TransportId, str]] = set()
         self._changed = asyncio.Event()
 
@@ -102,8 +124,8 @@ class _WatchedEngine(Str0mEngine):
         self._changed.set()
 
 
-async def _main() -> None:
-    engine = _WatchedEngine()
+async def _main(addresses: Sequence[str]) -> None:
+    engine = _WatchedEngine(addresses)
     async with running_server(engine) as (_, url):
         print(url, engine.port, flush=True)
         while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
@@ -115,4 +137,4 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    asyncio.run(_main(sys.argv[1:]))
