@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import connect, dev, dispatch, engine, server, streams, workers
+from bench import connect, dev, dispatch, engine, server, streams, voice, workers
 from bench._figures import Figure, Options, as_json, circumstances, machine, table
 
 BENCHES = {
@@ -19,6 +19,7 @@ BENCHES = {
     "dispatch": dispatch.run,
     "workers": workers.run,
     "dev": dev.run,
+    "voice": voice.run,
 }
 
 
