@@ -28,7 +28,7 @@ _log = logging.getLogger("greenroom.dev")
 
 EXAMPLES: Final = Path(__file__).parent / "agents"
 NOTHING_RUNS: Final = 2
-_LIVEKIT: Final = frozenset({"rtc", "agent", "twirp"})
+_LIVEKIT: Final = frozenset({"rtc", "agent", "twirp", "greenroom"})
 
 
 class DevConfig(msgspec.Struct, frozen=True, kw_only=True):

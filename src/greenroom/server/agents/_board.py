@@ -8,6 +8,7 @@ which this departs where a call would go without its agent: see ``docs/protocol.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Final
 
 from livekit.protocol import agent
@@ -24,6 +25,9 @@ LONGEST_BACKOFF: Final = 8.0
 SLOW_START: Final = 30.0
 """When it is worth a line in the log that an agent has not joined."""
 
+REMEMBERED: Final = 256
+"""How many jobs that have ended are still told of."""
+
 EVICTION: Final = 60.0
 """How long an agent is turned away whose job is not its any more; a cold start is over by then."""
 
@@ -34,6 +38,8 @@ class JobBoard:
     def __init__(self, settings: AgentDefaults, pool: WorkerPool) -> None:
         self.pool = pool
         self.jobs: dict[str, Job] = {}
+        #: The latest jobs that have ended, oldest first; they outlive their rooms.
+        self.ended: deque[Job] = deque(maxlen=REMEMBERED)
         self.outbox: list[Effect] = []
         self.alarms: Alarms[Job | Worker] = Alarms()
         self._settings = settings
@@ -187,6 +193,7 @@ class JobBoard:
         job.room.seats.pop(job.seat, None)
         self.record(job, "ended", now, worker_id=job.worker_id, detail=error)
         if self.is_visible(job):
+            self.ended.append(job)
             name = agent.JobStatus.Name(status).removeprefix("JS_").lower()
             self.log("job ended", job, status=name, error="" if reported else error)
         if job.dispatch is None:

@@ -71,6 +71,14 @@ class Dispatcher:
         """Return the jobs of a dispatch that its owner would recognise."""
         return [job for job in dispatch.jobs.values() if self._board.is_visible(job)]
 
+    def visible_jobs(self) -> list[Job]:
+        """Return the jobs that wait or run and that their owners would recognise."""
+        return [job for job in self.jobs() if job.phase is not Phase.ENDED and self._board.is_visible(job)]
+
+    def ended_jobs(self) -> list[Job]:
+        """Return the latest jobs that have ended, oldest first."""
+        return list(self._board.ended)
+
     def waits_for(self, job: Job) -> Why | None:
         """Return why the job waits; ``None`` when it does not."""
         return self._pool.explain(job) if job.phase is Phase.PENDING else None

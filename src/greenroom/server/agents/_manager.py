@@ -18,6 +18,7 @@ from greenroom.ids import Prefix, new_id
 from greenroom.server.agents._dispatcher import Dispatcher
 from greenroom.server.agents._endpoint import WorkerEndpoint
 from greenroom.server.agents._info import WorkerInfo, worker_info
+from greenroom.server.agents._list_route import WorkerListEndpoint
 from greenroom.server.agents._messages import dispatch_message, job_message, job_state
 from greenroom.server.agents._model import Dispatch, Job, Transition
 from greenroom.server.agents._runner import Runner
@@ -51,14 +52,15 @@ class AgentManager:
         self._dispatcher = Dispatcher(config.agent, rng=rng)
         self._runner = Runner(config, rooms, self._dispatcher, clock)
         self._endpoint = WorkerEndpoint(config, self._dispatcher, self._runner)
+        self._list = WorkerListEndpoint(config, self._dispatcher, self._runner, rooms.server_info.node_id, clock)
         self._departures: dict[str, set[asyncio.Event]] = {}
         rooms.add_listener(self)
 
     # Workers
 
     def routes(self) -> list[BaseRoute]:
-        """Return the routes to mount at the root: ``/agent``."""
-        return self._endpoint.routes()
+        """Return the routes to mount at the root: ``/agent`` and the worker list."""
+        return [*self._endpoint.routes(), *self._list.routes()]
 
     async def worker_endpoint(self, websocket: WebSocket) -> None:
         """Serve one worker until its connection ends."""
@@ -71,6 +73,7 @@ class AgentManager:
     async def aclose(self) -> None:
         """Disconnect every worker, after what is queued for it. Idempotent."""
         await self._endpoint.aclose()
+        # Whoever waits for news is answered, too.
         self._runner.stop()
 
     # Rooms

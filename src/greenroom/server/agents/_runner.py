@@ -38,20 +38,28 @@ class Runner:
         self._dispatcher = dispatcher
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
-        self._stopped = False
+        self.stopped = False
+        #: Set by whatever happens next, and then replaced.
+        self.news = asyncio.Event()
 
     def run(self, effects: Iterable[Effect]) -> None:
         """Carry out ``effects`` and set the timer for what comes next."""
         for effect in effects:
             self._apply(effect)
         self._arm()
+        self._tell()
 
     def stop(self) -> None:
         """Let no more time pass. Idempotent."""
-        self._stopped = True
+        self.stopped = True
+        self._tell()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _tell(self) -> None:
+        self.news, news = asyncio.Event(), self.news
+        news.set()
 
     def participant(self, job: Job) -> models.ParticipantInfo | None:
         """Return whom the job is for as it is now, ``None`` for a job of the room or somebody who left."""
@@ -113,7 +121,7 @@ class Runner:
 
     def _arm(self) -> None:
         due = self._dispatcher.next_wake()
-        if due is None or self._stopped or (self._timer is not None and self._timer_due <= due):
+        if due is None or self.stopped or (self._timer is not None and self._timer_due <= due):
             return
         if self._timer is not None:
             self._timer.cancel()
