@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greenroom.eventlog._blobs import Blobs
+from greenroom.eventlog._checkpoints import SigningKey
 from greenroom.eventlog._errors import (
     BlobMissingError,
     BlobTooLargeError,
@@ -16,8 +17,10 @@ from greenroom.eventlog._errors import (
     LogVersionError,
 )
 from greenroom.eventlog._events import BlobRef, EventType, Raw, event, registered, upcast
-from greenroom.eventlog._log import EventLog, LogReader
+from greenroom.eventlog._log import EventLog
 from greenroom.eventlog._model import Appended, Erased, NewEvent, Record, StreamErased, StreamHead
+from greenroom.eventlog._reading import LogReader
+from greenroom.eventlog._verify import Problem, Verification
 
 __all__ = [
     "Appended",
@@ -38,10 +41,13 @@ __all__ = [
     "LogReader",
     "LogVersionError",
     "NewEvent",
+    "Problem",
     "Raw",
     "Record",
+    "SigningKey",
     "StreamErased",
     "StreamHead",
+    "Verification",
     "event",
     "registered",
     "upcast",

@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -102,6 +102,18 @@ class Blobs:
     async def read(self, blob: str) -> bytes:
         """Return the whole of a blob. Raises :class:`BlobMissingError`."""
         return await asyncio.to_thread(lambda: self.path(blob).read_bytes())
+
+    def check(self, blob: str) -> str | None:
+        """Say what is wrong with a stored blob, by reading it."""
+        try:
+            with self.path(blob).open("rb") as file:
+                if file_digest(file, "sha256").hexdigest() != blob:
+                    return "the blob is not what its name says"
+        except BlobMissingError:
+            return "the blob is missing"
+        except OSError:
+            return "the blob cannot be read"
+        return None
 
     def delete(self, blobs: Iterable[str]) -> int:
         """Delete blobs and return how many there were. Only the log's writer may."""

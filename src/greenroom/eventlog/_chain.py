@@ -21,6 +21,7 @@ _HEADER: Final = struct.Struct(">QQqqIHHHH")
 _MAGIC: Final = b"greenroom.event.1"
 
 StreamKey: TypeAlias = tuple[str, str]
+Header: TypeAlias = tuple[int, str, str, int, str, int, int, int, str, bytes]
 
 
 class Encoded(NamedTuple):
@@ -44,7 +45,10 @@ class Append(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An event as stores keep it. ``salt`` and ``payload`` are ``None`` once erased."""
+    """An event as stores keep it. ``salt`` and ``payload`` are ``None`` once erased.
+
+    ``previous`` is the position of the event before it in the stream, 0 of the first. Only stores use it.
+    """
 
     position: int
     tenant: str
@@ -59,12 +63,14 @@ class Row(NamedTuple):
     hash: bytes
     salt: bytes | None
     payload: bytes | None
+    previous: int = 0
     blobs: tuple[str, ...] = ()
 
 
 class Head(NamedTuple):
-    """The end of a stream: its last sequence number and hash, zero and :data:`GENESIS` of one that is empty."""
+    """The end of a stream: where its last event stands, and that one's hash; zero and zeros of one that is empty."""
 
+    position: int
     seq: int
     hash: bytes
 
@@ -84,7 +90,7 @@ class Plan(NamedTuple):
     outcomes: list[Appended | EventLogError]
 
 
-EMPTY: Final = Head(0, GENESIS)
+EMPTY: Final = Head(0, 0, GENESIS)
 
 
 def digest_of(salt: bytes, payload: bytes) -> bytes:
@@ -92,9 +98,9 @@ def digest_of(salt: bytes, payload: bytes) -> bytes:
     return sha256(salt + payload).digest()
 
 
-def hash_of(row: Row, previous: bytes) -> bytes:
-    """Return the hash that the header of ``row`` should have; its own is not looked at."""
-    position, tenant, stream, seq, kind, version, at, recorded_at, key, digest = row[:10]
+def hash_of(header: Header, previous: bytes) -> bytes:
+    """Return the hash of a header: the first ten fields of a :class:`Row`."""
+    position, tenant, stream, seq, kind, version, at, recorded_at, key, digest = header
     texts = (tenant.encode(), stream.encode(), kind.encode(), key.encode())
     fixed = _HEADER.pack(position, seq, at, recorded_at, version, *map(len, texts))
     return sha256(b"".join((_MAGIC, fixed, *texts, digest, previous))).digest()
@@ -119,10 +125,8 @@ def plan(
     :param salts: 16 random bytes for each event of the batch.
     :param missing: tells whether a blob is not stored.
     """
-    planner = _Planner(heads, known, position, missing)
-    return Plan(
-        outcomes=[planner.add(append, now, salts) for append in appends], rows=planner.rows, heads=planner.heads
-    )
+    planner = _Planner(heads, known, position=position, now=now, missing=missing)
+    return Plan(outcomes=[planner.add(append, salts) for append in appends], rows=planner.rows, heads=planner.heads)
 
 
 class _Planner:
@@ -130,17 +134,20 @@ class _Planner:
         self,
         heads: Mapping[StreamKey, Head],
         known: Mapping[tuple[str, str], Place],
+        *,
         position: int,
+        now: int,
         missing: Callable[[str], bool] | None,
     ) -> None:
         self._before = heads
         self._known = dict(known)
         self._position = position
+        self._now = now
         self._missing = missing
         self.rows: list[Row] = []
         self.heads: dict[StreamKey, Head] = {}
 
-    def add(self, append: Append, now: int, salts: bytes) -> Appended | EventLogError:
+    def add(self, append: Append, salts: bytes) -> Appended | EventLogError:
         stream = (append.tenant, append.stream)
         head = self.heads.get(stream) or self._before.get(stream, EMPTY)
         refused = self._refuse(append, head)
@@ -157,10 +164,9 @@ class _Planner:
             self._position += 1
             place = Place(self._position, head.seq + 1)
             start = len(self.rows) * SALT
-            row = _row(place, append, found, now, salts[start : start + SALT])
-            row = row._replace(hash=hash_of(row, head.hash))
+            row = self._chain(append, found, place, head, salts[start : start + SALT])
             self.rows.append(row)
-            head = Head(place.seq, row.hash)
+            head = Head(place.position, place.seq, row.hash)
             places.append(place)
             if found.key:
                 self._known[key] = place
@@ -172,6 +178,15 @@ class _Planner:
             last_position=max(place.position for place in places),
             duplicates=len(places) - added,
         )
+
+    def _chain(self, append: Append, found: Encoded, place: Place, head: Head, salt: bytes) -> Row:
+        kind, version, at, key, payload, blobs = found
+        position, seq = place
+        if at is None:
+            at = self._now
+        digest = digest_of(salt, payload)
+        header = (position, append.tenant, append.stream, seq, kind, version, at, self._now, key, digest)
+        return Row(*header, hash_of(header, head.hash), salt, payload, head.position, blobs)
 
     def _refuse(self, append: Append, head: Head) -> EventLogError | None:
         checks_blobs = self._missing is not None and any(found.blobs for found in append.events)
@@ -186,26 +201,6 @@ class _Planner:
                 if self._missing is not None and self._missing(blob):
                     return _blob_missing(append.stream, blob)
         return None
-
-
-def _row(place: Place, append: Append, found: Encoded, now: int, salt: bytes) -> Row:
-    at = now if found.at is None else found.at
-    return Row(
-        position=place.position,
-        tenant=append.tenant,
-        stream=append.stream,
-        seq=place.seq,
-        type=found.type,
-        version=found.version,
-        at=at,
-        recorded_at=now,
-        key=found.key,
-        digest=digest_of(salt, found.payload),
-        hash=b"",
-        salt=salt,
-        payload=found.payload,
-        blobs=found.blobs,
-    )
 
 
 def _blob_missing(stream: str, blob: str) -> EventLogError:

@@ -4,161 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 from greenroom.eventlog._blobs import Blobs
-from greenroom.eventlog._chain import Append, Encoded, Row
-from greenroom.eventlog._errors import LogClosedError
-from greenroom.eventlog._events import decode, encode, type_of
-from greenroom.eventlog._model import Appended, Erased, NewEvent, Record, StreamHead, check_key, check_stream
-from greenroom.eventlog._store import Page, Query, Reader, Store
+from greenroom.eventlog._chain import Append, Encoded
+from greenroom.eventlog._checkpoints import SigningKey
+from greenroom.eventlog._errors import EventLogError, LogClosedError
+from greenroom.eventlog._events import encode, type_of
+from greenroom.eventlog._model import (
+    Appended,
+    Erased,
+    NewEvent,
+    check_key,
+    check_reason,
+    check_stream,
+)
+from greenroom.eventlog._reading import LogReader
+from greenroom.eventlog._store import Erasure, Reader, Store
 from greenroom.eventlog._writer import Outcome, Waiting, Writer
+
+_log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-_READERS: Final = 2
-_PAGE: Final = 500
-# How often a follower looks for what another process has appended. Of its own process it is told.
-_LOOK: Final = 0.5
-
-
-class LogReader:
-    """Reads a log. Other processes may be writing to it."""
-
-    def __init__(self, reader: Callable[[], Reader]) -> None:
-        self._new_reader = reader
-        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="greenroom-eventlog-read")
-        self._local = threading.local()
-        self._readers: list[Reader] = []
-        self._news = asyncio.Event()
-        self._closed = False
-
-    @classmethod
-    async def open_reader(cls, path: Path) -> LogReader:
-        """Open the log at ``path`` for reading only. Raises :class:`EventLogError`."""
-        from greenroom.eventlog._sqlite_reader import SqliteReader  # noqa: PLC0415 - only who opens a log pays for it
-
-        log = LogReader(lambda: SqliteReader(path))
-        try:
-            await log.head()
-        except BaseException:
-            await log.close()
-            raise
-        return log
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Let go of the database. Followers end."""
-        self._closed = True
-        self._wake()
-        await asyncio.to_thread(self._threads.shutdown)
-        for reader in self._readers:
-            reader.close()
-        self._readers.clear()
-
-    async def head(self) -> int:
-        """Return the last position, 0 of an empty log."""
-        return await self._read(lambda reader: reader.head())
-
-    async def read(
-        self,
-        after: int = 0,
-        *,
-        limit: int = 1000,
-        streams: Iterable[str] | None = None,
-        types: Iterable[str] | None = None,
-        tenant: str | None = None,
-    ) -> list[Record]:
-        """Return the first ``limit`` events past the position ``after``, in order of position.
-
-        :param streams: only events of these streams.
-        :param types: only events of these types.
-        :param tenant: only events of this tenant; by default of all.
-        """
-        query = _query(streams, types, tenant)
-        found: list[Record] = []
-        while True:
-            records, searched = await self._page(after, limit - len(found), query)
-            found += records
-            if len(found) >= limit or searched <= after:
-                return found
-            after = searched
-
-    async def read_stream(
-        self, stream: str, after_seq: int = 0, *, limit: int | None = None, tenant: str = ""
-    ) -> list[Record]:
-        """Return the events of a stream past a sequence number; all there are, unless ``limit`` is given."""
-        count = -1 if limit is None else limit
-        return await self._read(
-            lambda reader: [_record(row) for row in reader.stream(tenant, stream, after_seq, count)]
-        )
-
-    async def streams(self, kind: str = "", *, tenant: str | None = None) -> list[StreamHead]:
-        """Return where the streams of a kind (``session``) end, by name; those of every kind by default."""
-        return await self._read(lambda reader: reader.heads(tenant, kind))
-
-    async def follow(
-        self,
-        after: int,
-        *,
-        streams: Iterable[str] | None = None,
-        types: Iterable[str] | None = None,
-        tenant: str | None = None,
-    ) -> AsyncIterator[Record]:
-        """Yield every event past the position ``after``, then each new one, until the log is closed.
-
-        Nothing is missed, however slow the reader is, and no more than one page is held for it. To go on later,
-        remember the position of the last record dealt with.
-        """
-        query = _query(streams, types, tenant)
-        while not self._closed:
-            news = self._news
-            records, searched = await self._page(after, _PAGE, query)
-            for record in records:
-                yield record
-            if searched > after:
-                after = searched
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK):
-                    await news.wait()
-
-    async def _page(self, after: int, limit: int, query: Query) -> tuple[list[Record], int]:
-        def work(reader: Reader) -> tuple[list[Record], int]:
-            page: Page = reader.page(after, limit, query)
-            return [_record(row) for row in page.rows], page.searched
-
-        return await self._read(work)
-
-    async def _read(self, work: Callable[[Reader], _Result]) -> _Result:
-        if self._closed:
-            raise LogClosedError
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._with_reader, work)
-
-    def _with_reader(self, work: Callable[[Reader], _Result]) -> _Result:
-        reader: Reader | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._local.reader = self._new_reader()
-            self._readers.append(reader)
-        return work(reader)
-
-    def _wake(self) -> None:
-        self._news, news = asyncio.Event(), self._news
-        news.set()
+_HOUR: Final = 3600.0
 
 
 class EventLog(LogReader):
@@ -167,33 +42,50 @@ class EventLog(LogReader):
     Belongs to the event loop it was opened in. Several processes may have it open; SQLite keeps them apart.
     """
 
-    def __init__(self, store: Store, blobs: Blobs, *, clock: Callable[[], float]) -> None:
-        super().__init__(store.reader)
-        self.blobs = blobs
+    def __init__(
+        self, store: Store, blobs: Blobs, *, clock: Callable[[], float] = time.time, key: SigningKey | None = None
+    ) -> None:
+        super().__init__(store.reader, blobs)
         self._store = store
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._writer = Writer(store, clock=clock, missing=lambda blob: not blobs.holds(blob), tell=self._tell)
+        self._writer = Writer(store, clock=clock, missing=lambda blob: not blobs.holds(blob), key=key, tell=self._tell)
         self._writer.start()
+        self._keeper: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, *, blobs: Path | None = None, clock: Callable[[], float] = time.time) -> EventLog:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        blobs: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        key: SigningKey | None = None,
+        retention: Mapping[str, float] | None = None,
+    ) -> EventLog:
         """Open the log at ``path`` (``DATA_DIR/log.db``), creating it if need be.
 
         :param blobs: the directory for blobs; ``blobs`` beside the log by default.
         :param clock: seconds since 1970.
+        :param key: signs checkpoints.
+        :param retention: how many seconds payloads are kept, by kind of stream; see :meth:`expire`. Looked at hourly.
         :raises EventLogError: when the file is damaged, no log, of a newer version or cannot be written to.
         """
         from greenroom.eventlog._sqlite import SqliteStore  # noqa: PLC0415 - only who opens a log pays for it
 
         store = await asyncio.to_thread(SqliteStore, path)
-        return cls(store, Blobs(blobs or path.parent / "blobs"), clock=clock)
+        log = cls(store, Blobs(blobs or path.parent / "blobs"), clock=clock, key=key)
+        log._keeper = asyncio.create_task(log._keep(dict(retention or {})))
+        return log
 
     async def close(self) -> None:
         """Store what has been given, then let go of the database."""
         if self._closed:
             return
         self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
         await asyncio.to_thread(self._writer.stop)
         await super().close()
         await asyncio.to_thread(self._store.close)
@@ -229,15 +121,66 @@ class EventLog(LogReader):
         :param reason: kept for ever in the ``stream.erased`` event; name nobody in it.
         :param through_seq: erase no later events than this one; by default all.
         """
-
-        def work() -> Erased:
-            now = round(self._clock() * 1_000_000)
-            erasure = self._store.erase(tenant, stream, through=through_seq, reason=reason, now=now)
-            return Erased(events=erasure.events, blobs=self.blobs.delete(erasure.orphans))
-
-        erased = await self._in_writer(work)
+        events = blobs = 0
+        more = True
+        while more:
+            erasure, deleted = await self._in_writer(
+                partial(self._erase, tenant, check_stream(stream), through_seq, check_reason(reason))
+            )
+            events += erasure.events
+            blobs += deleted
+            more = erasure.more
         self._wake()
-        return erased
+        return Erased(events=events, blobs=blobs)
+
+    async def expire(self, kind: str, age: float, *, reason: str = "retention") -> Erased:
+        """Erase the streams of a kind whose last event was recorded more than ``age`` seconds ago.
+
+        The streams of the kind ``system`` never end: of them every event is erased that is older.
+        """
+        before = self._clock() - age
+        events = blobs = 0
+        for head in await self.streams(kind):
+            through = head.seq
+            if kind == "system":
+                through = await self._read(partial(_last_before, tenant=head.tenant, stream=head.stream, time=before))
+            elif head.recorded_at >= before:
+                continue
+            if through > head.erased and not (head.erased and head.seq == head.erased + 1):
+                erased = await self.erase(head.stream, reason, through_seq=through, tenant=head.tenant)
+                events += erased.events
+                blobs += erased.blobs
+        return Erased(events=events, blobs=blobs)
+
+    async def sweep(self) -> int:
+        """Delete the blobs that no event has named for an hour, and return how many there were."""
+
+        def work() -> int:
+            return self.blobs.delete(self._store.unreferenced(self.blobs.stale()))
+
+        return await self._in_writer(work)
+
+    async def checkpoint(self) -> bool:
+        """Join the ends of the streams that have grown since the last checkpoint; tell whether there were any."""
+        return await self._in_writer(self._writer.checkpoint)
+
+    async def _keep(self, retention: Mapping[str, float]) -> None:
+        """Erase what is too old, now and every hour."""
+        while True:
+            try:
+                for kind, age in retention.items():
+                    erased = await self.expire(kind, age)
+                    if erased.events:
+                        _log.info("payloads expired", extra={"kind": kind, "events": erased.events})
+                await self.sweep()
+            except EventLogError as error:
+                _log.error("expiry failed", extra={"code": error.code, **error.context})
+            await asyncio.sleep(_HOUR)
+
+    def _erase(self, tenant: str, stream: str, through: int | None, reason: str) -> tuple[Erasure, int]:
+        now = round(self._clock() * 1_000_000)
+        erasure = self._store.erase(tenant, stream, through=through, reason=reason, now=now)
+        return erasure, self.blobs.delete(erasure.orphans)
 
     async def _in_writer(self, work: Callable[[], _Result]) -> _Result:
         if self._closed:
@@ -283,8 +226,8 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _query(streams: Iterable[str] | None, types: Iterable[str] | None, tenant: str | None) -> Query:
-    return Query(tenant, None if streams is None else tuple(streams), None if types is None else tuple(types))
+def _last_before(reader: Reader, *, tenant: str, stream: str, time: float) -> int:
+    return reader.last_before(tenant, stream, round(time * 1_000_000))
 
 
 def _encoded(given: NewEvent) -> Encoded:
@@ -299,20 +242,4 @@ def _encoded(given: NewEvent) -> Encoded:
         check_key(given.key) if given.key else "",
         encode(known, given.data),
         known.blobs(given.data),
-    )
-
-
-def _record(row: Row) -> Record:
-    return Record(
-        position=row.position,
-        tenant=row.tenant,
-        stream=row.stream,
-        seq=row.seq,
-        type=row.type,
-        version=row.version,
-        at=row.at / 1_000_000,
-        recorded_at=row.recorded_at / 1_000_000,
-        key=row.key,
-        data=None if row.payload is None else decode(row.type, row.version, row.payload),
-        hash=row.hash,
     )

@@ -11,6 +11,7 @@ from greenroom.eventlog._events import Raw, event
 
 _STREAM: Final = re.compile(r"[a-z][a-z0-9_]{0,31}:[A-Za-z0-9_.\-]{1,128}")
 _KEY_LENGTH: Final = 256
+_REASON_LENGTH: Final = 200
 ERASED: Final = "stream.erased"
 
 
@@ -74,13 +75,18 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamHead(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a stream ends. ``recorded_at`` is that of its last event, in seconds since 1970."""
+    """Where a stream ends.
+
+    :param recorded_at: of its last event, in seconds since 1970.
+    :param erased: payloads up to this sequence number are gone.
+    """
 
     tenant: str
     stream: str
     seq: int
     hash: bytes
     recorded_at: float
+    erased: int = 0
 
 
 @event(ERASED)
@@ -104,3 +110,10 @@ def check_key(key: str) -> str:
     if len(key) > _KEY_LENGTH or not key.isprintable():
         raise ValueError(f"An idempotency key has at most {_KEY_LENGTH} printable characters")
     return key
+
+
+def check_reason(reason: str) -> str:
+    """Return ``reason`` when it is fit to be kept for ever. Raises :class:`ValueError`."""
+    if not 0 < len(reason) <= _REASON_LENGTH or not reason.isprintable():
+        raise ValueError(f"A reason has 1 to {_REASON_LENGTH} printable characters")
+    return reason

@@ -13,13 +13,16 @@ from typing import Any, Final
 import msgspec
 
 from greenroom.eventlog._chain import EMPTY, SALT, Append, Encoded, Head, Place, Plan, StreamKey, plan
+from greenroom.eventlog._checkpoints import Checkpoint, SigningKey, make
 from greenroom.eventlog._errors import EventLogError
 from greenroom.eventlog._model import ERASED, Appended, StreamErased
-from greenroom.eventlog._sqlite_file import connect, translated
-from greenroom.eventlog._sqlite_reader import SqliteReader
+from greenroom.eventlog._sqlite_file import MARK_EVERY, connect, translated
+from greenroom.eventlog._sqlite_reader import CHECKPOINTS, WALK, SqliteReader
 from greenroom.eventlog._store import Erasure
 
 _CACHED_STREAMS: Final = 50_000
+# Payloads deleted in one transaction, so that appends do not wait for long.
+ERASED_AT_ONCE: Final = 5_000
 # Rows in one INSERT. Each statement run hands the interpreter's lock back and forth: few long ones
 # are quick beside a busy event loop, where thousands of short ones starve.
 _CHUNKS: Final = (128, 32, 8, 1)
@@ -41,9 +44,9 @@ class SqliteStore:
         with translated(self.path):
             return int(self._one("SELECT coalesce(max(position), 0) FROM events"))
 
-    def reader(self) -> SqliteReader:
+    def reader(self, *, tolerant: bool = False) -> SqliteReader:
         """Open a reader."""
-        return SqliteReader(self.path)
+        return SqliteReader(self.path, tolerant=tolerant)
 
     def close(self) -> None:
         """Close the connection; the last one folds the write-ahead log into the database."""
@@ -64,27 +67,51 @@ class SqliteStore:
         with self._transaction():
             head = self._heads({(tenant, stream)}).get((tenant, stream), EMPTY)
             last = head.seq if through is None else min(through, head.seq)
-            positions = [
-                row[0]
-                for row in self._connection.execute(
-                    "SELECT e.position FROM events e JOIN payloads p ON p.position = e.position "
-                    "WHERE e.stream = (SELECT id FROM streams WHERE tenant = ? AND name = ?) "
-                    "AND e.seq <= ? AND e.type != ?",
-                    (tenant, stream, last, ERASED),
-                )
-            ]
-            if not positions:
+            found = self._payloads(head.position, last)
+            more = len(found) > ERASED_AT_ONCE
+            if not found:
                 return Erasure(0, ())
-            orphans = self._delete(positions)
-            note = StreamErased(through_seq=last, events=len(positions), reason=reason)
+            del found[ERASED_AT_ONCE:]
+            orphans = self._delete([position for position, _ in found])
+            note = StreamErased(through_seq=found[-1][1] if more else last, events=len(found), reason=reason)
             encoded = Encoded(ERASED, 1, None, "", msgspec.json.encode(note), ())
             planned = self._plan([Append(tenant, stream, None, (encoded,))], now, None)
             ids = self._insert(planned, now)
+            self._connection.execute(
+                "UPDATE streams SET erased = ? WHERE id = ?", (note.through_seq, ids[tenant, stream])
+            )
         self._keep(planned, ids)
         with contextlib.suppress(sqlite3.Error):
             # What was deleted also stands in the write-ahead log until that is folded in and emptied.
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Erasure(len(positions), orphans)
+        return Erasure(len(found), orphans, more)
+
+    def _payloads(self, start: int, last: int) -> list[tuple[int, int]]:
+        """Return position and sequence number of what can be erased of a stream, in order."""
+        found = self._connection.execute(
+            f"{WALK} SELECT w.position, w.seq FROM walk w JOIN payloads p ON p.position = w.position "  # noqa: S608
+            "JOIN events e ON e.position = w.position WHERE w.seq <= ? AND e.type != ? ORDER BY w.seq LIMIT ?",
+            (start, 0, last, ERASED, ERASED_AT_ONCE + 1),
+        )
+        return found.fetchall()
+
+    def checkpoint(self, *, key: SigningKey | None, now: int) -> bool:
+        """Join the ends of the streams that have grown since the last checkpoint."""
+        with self._transaction():
+            row = self._connection.execute(f"{CHECKPOINTS} ORDER BY number DESC LIMIT 1").fetchone()
+            last = None if row is None else Checkpoint(*row)
+            covered = 0 if last is None else last.position
+            if self._position == covered:
+                return False
+            grown = self._connection.execute(
+                "SELECT tenant, name, position, seq, hash FROM streams "
+                "WHERE id IN (SELECT stream FROM events WHERE position > ?)",
+                (covered,),
+            )
+            heads = [((tenant, name), Head(*head)) for tenant, name, *head in grown]
+            made = make(last, heads, position=self._position, now=now, key=key)
+            self._many(f"INSERT INTO checkpoints ({', '.join(Checkpoint._fields)})", [made])
+        return True
 
     def unreferenced(self, hashes: Iterable[str]) -> list[str]:
         """Return those blobs that no event names."""
@@ -111,11 +138,11 @@ class SqliteStore:
             cached = self._streams.get(key)
             if cached is None:
                 row = self._connection.execute(
-                    "SELECT id, seq, hash FROM streams WHERE tenant = ? AND name = ?", key
+                    "SELECT id, position, seq, hash FROM streams WHERE tenant = ? AND name = ?", key
                 ).fetchone()
                 if row is None:
                     continue
-                cached = self._streams[key] = (row[0], Head(row[1], row[2]))
+                cached = self._streams[key] = (row[0], Head(*row[1:]))
             heads[key] = cached[1]
         return heads
 
@@ -147,17 +174,20 @@ class SqliteStore:
                 last += 1
             ids[key] = last if cached is None else cached[0]
         self._many(
-            "INSERT INTO streams (id, tenant, name, seq, hash, recorded_at)",
-            [(ids[key], *key, head.seq, head.hash, now) for key, head in planned.heads.items()],
-            "ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, "
+            "INSERT INTO streams (id, tenant, name, position, seq, hash, recorded_at)",
+            [(ids[key], *key, *head, now) for key, head in planned.heads.items()],
+            "ON CONFLICT (id) DO UPDATE SET position = excluded.position, seq = excluded.seq, hash = excluded.hash, "
             "recorded_at = excluded.recorded_at",
         )
         self._many(
-            "INSERT INTO events (position, tenant, stream, seq, type, version, at, recorded_at, key, digest, hash)",
-            [(r[0], r[1], ids[r[1], r[2]], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10]) for r in rows],
+            "INSERT INTO events (position, tenant, stream, seq, type, version, at, recorded_at, key, digest, hash, "
+            "previous)",
+            [(r[0], r[1], ids[r[1], r[2]], *r[3:11], r[13]) for r in rows],
         )
         self._many("INSERT INTO payloads (position, salt, payload)", [(r[0], r[11], r[12]) for r in rows])
-        named = {(blob, r[0]) for r in rows if r[13] for blob in r[13]}
+        marks = [(ids[r[1], r[2]], r[3], r[0]) for r in rows if not r[3] % MARK_EVERY]
+        self._many("INSERT INTO marks (stream, seq, position)", marks)
+        named = {(blob, r[0]) for r in rows if r[14] for blob in r[14]}
         self._many("INSERT INTO blobs (hash, position)", sorted(named))
         return ids
 

@@ -23,20 +23,27 @@ SCHEMA_VERSION: Final = 1
 PATIENCE: Final = 10.0
 _WAL_LIMIT: Final = 64 * 1024 * 1024
 
+# An index by stream and sequence number would cost a page of it for each event where many streams grow at once: more
+# than all else together. Instead each event knows the position of the one before it in its stream, the stream that
+# of its last, and every 256th event stands in `marks`.
+MARK_EVERY: Final = 256
 _SCHEMA: Final = """
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
     name TEXT NOT NULL,
+    position INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     hash BLOB NOT NULL,
     recorded_at INTEGER NOT NULL,
-    UNIQUE (tenant, name)
+    erased INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (name, tenant)
 ) STRICT;
 CREATE TABLE events (
     position INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    previous INTEGER NOT NULL,
     type TEXT NOT NULL,
     version INTEGER NOT NULL,
     at INTEGER NOT NULL,
@@ -44,10 +51,15 @@ CREATE TABLE events (
     key TEXT NOT NULL,
     tenant TEXT NOT NULL,
     digest BLOB NOT NULL,
-    hash BLOB NOT NULL,
-    UNIQUE (stream, seq)
+    hash BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX events_by_key ON events (tenant, key) WHERE key != '';
+CREATE TABLE marks (
+    stream INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (stream, seq)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE payloads (
     position INTEGER PRIMARY KEY,
     salt BLOB NOT NULL,
@@ -76,8 +88,11 @@ _BUSY: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 _CORRUPT: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"})
 
 
-def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """Open the database. A writer creates it, readable by its owner alone. Raises :class:`EventLogError`."""
+def connect(path: Path, *, write: bool = False, tolerant: bool = False) -> sqlite3.Connection:
+    """Open the database. A writer creates it, readable by its owner alone. Raises :class:`EventLogError`.
+
+    :param tolerant: return text that is no UTF-8 with surrogates in it.
+    """
     with translated(path):
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +102,8 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+    if tolerant:
+        connection.text_factory = lambda text: text.decode(errors="surrogateescape")
     try:
         with translated(path):
             _prepare(connection, path, write=write)
@@ -170,7 +187,7 @@ def explain(error: sqlite3.Error, path: Path) -> EventLogError:
             fix="Find it with: fuser " + str(path),
             context=context,
         )
-    if base in _CORRUPT:
+    if base in _CORRUPT or "decode to UTF-8" in str(error):
         return LogCorruptError(
             f"The log {path} is damaged ({error})",
             fix="Stop every Greenroom, keep a copy of the file, and restore the last backup of the data directory",

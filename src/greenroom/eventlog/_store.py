@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from greenroom.eventlog._chain import Append, Row
+from greenroom.eventlog._checkpoints import Checkpoint, SigningKey
 from greenroom.eventlog._errors import EventLogError
 from greenroom.eventlog._model import Appended, StreamHead
 
@@ -26,10 +28,20 @@ class Page(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """How many payloads are gone, and the blobs that no event names any more."""
+    """How many payloads are gone, and the blobs that no event names any more. ``more`` is left to erase."""
 
     events: int
     orphans: tuple[str, ...]
+    more: bool = False
+
+
+class Place(NamedTuple):
+    """Where an event stands, in the log and in its stream."""
+
+    position: int
+    tenant: str
+    stream: str
+    seq: int
 
 
 class Reader(Protocol):
@@ -43,6 +55,24 @@ class Reader(Protocol):
 
     def stream(self, tenant: str, stream: str, after_seq: int, limit: int) -> list[Row]:
         """Return the first ``limit`` events of a stream past a sequence number."""
+
+    def last_before(self, tenant: str, stream: str, time: int) -> int:
+        """Return the last sequence number of a stream recorded before a time (in microseconds), 0 without any."""
+
+    def scan(self, after: int, limit: int) -> list[Row]:
+        """Return events past a position for verification: as far as possible even what is damaged."""
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return all checkpoints, by number."""
+
+    def blobs(self) -> Iterator[tuple[str, list[Place]]]:
+        """Yield each blob that is named, and the events that name it."""
+
+    def inconsistencies(self) -> list[tuple[str, int]]:
+        """Return what is wrong beside the events themselves, and at which position (0: at none)."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read one state of the log inside the ``with``."""
 
     def heads(self, tenant: str | None, kind: str) -> list[StreamHead]:
         """Return the ends of all streams of a kind (``session``), by name; of every kind when it is empty."""
@@ -60,13 +90,19 @@ class Store(Protocol):
         """Store a batch in one transaction and say what became of each append (``_chain.plan``)."""
 
     def erase(self, tenant: str, stream: str, *, through: int | None, reason: str, now: int) -> Erasure:
-        """Delete a stream's payloads and salts up to a sequence number and say so in the stream."""
+        """Delete a stream's payloads and salts up to a sequence number, oldest first, and say so in the stream."""
 
     def head(self) -> int:
         """Return the last position."""
 
-    def reader(self) -> Reader:
-        """Open a reader. May be called from any thread."""
+    def checkpoint(self, *, key: SigningKey | None, now: int) -> bool:
+        """Join the ends of the streams that have grown since the last checkpoint; tell whether there were any."""
+
+    def unreferenced(self, blobs: Iterable[str]) -> list[str]:
+        """Return those blobs that no event names."""
+
+    def reader(self, *, tolerant: bool = False) -> Reader:
+        """Open a reader, for verification when it is ``tolerant``. May be called from any thread."""
 
     def close(self) -> None:
         """Let go of what is held."""

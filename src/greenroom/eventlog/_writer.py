@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
 from greenroom.eventlog._chain import Append
+from greenroom.eventlog._checkpoints import SigningKey
 from greenroom.eventlog._errors import EventLogError
 from greenroom.eventlog._model import Appended
 from greenroom.eventlog._store import Store
@@ -21,6 +23,9 @@ Answer: TypeAlias = Callable[[Outcome], None]
 # What one transaction takes at most, so that the first of them does not wait for the last of many.
 BATCH_EVENTS: Final = 2_000
 BATCH_BYTES: Final = 8 * 1024 * 1024
+# When a checkpoint is due: after so many events, or so many seconds after the first of them.
+CHECKPOINT_EVENTS: Final = 20_000
+CHECKPOINT_SECONDS: Final = 60.0
 
 
 class Waiting:
@@ -48,13 +53,19 @@ class Writer:
         *,
         clock: Callable[[], float],
         missing: Callable[[str], bool],
+        key: SigningKey | None,
         tell: Callable[[Sequence[Waiting], Sequence[Outcome]], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._missing = missing
+        self._key = key
         self._tell = tell
+        # What an earlier run has not covered any more counts as one.
+        self._uncovered = 1
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
         self._queue: SimpleQueue[Waiting | Callable[[], None] | None] = SimpleQueue()
+        self._carried: list[Callable[[], None] | None] = []
         self._thread = threading.Thread(target=self._run, name="greenroom-eventlog", daemon=True)
 
     def start(self) -> None:
@@ -75,32 +86,58 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        carried: Waiting | Callable[[], None] | None = None
-        while True:
-            first = self._queue.get() if carried is None else carried
-            carried = None
-            if first is None:
-                return
-            if not isinstance(first, Waiting):
-                first()
-                continue
-            batch = [first]
-            events, size = len(first.append.events), first.size
-            stopped = False
-            while events < BATCH_EVENTS and size < BATCH_BYTES:
-                try:
-                    item = self._queue.get_nowait()
-                except Empty:
-                    break
-                if not isinstance(item, Waiting):
-                    carried, stopped = item, item is None
-                    break
-                batch.append(item)
-                events += len(item.append.events)
-                size += item.size
-            self._commit(batch)
-            if stopped:
-                return
+        while (item := self._next()) is not None:
+            if isinstance(item, Waiting):
+                self._commit(self._batch(item))
+            else:
+                item()
+            if self._uncovered >= CHECKPOINT_EVENTS:
+                self._checkpoint()
+        self._checkpoint()
+
+    def _next(self) -> Waiting | Callable[[], None] | None:
+        if self._carried:
+            return self._carried.pop()
+        while self._uncovered:
+            try:
+                return self._queue.get(timeout=max(0.0, self._due - time.monotonic()))
+            except Empty:
+                self._checkpoint()
+        return self._queue.get()
+
+    def _batch(self, first: Waiting) -> list[Waiting]:
+        """Return what is waiting and may go into one transaction."""
+        batch = [first]
+        events, size = len(first.append.events), first.size
+        while events < BATCH_EVENTS and size < BATCH_BYTES:
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                break
+            if not isinstance(item, Waiting):
+                self._carried.append(item)
+                break
+            batch.append(item)
+            events += len(item.append.events)
+            size += item.size
+        if not self._uncovered:
+            self._due = time.monotonic() + CHECKPOINT_SECONDS
+        self._uncovered += events
+        return batch
+
+    def checkpoint(self) -> bool:
+        """Write a checkpoint, on the writer's thread; tell whether there was anything to cover."""
+        written = self._store.checkpoint(key=self._key, now=round(self._clock() * 1_000_000))
+        self._uncovered = 0
+        return written
+
+    def _checkpoint(self) -> None:
+        try:
+            self.checkpoint()
+        except EventLogError as error:
+            # The next one covers what this one should have.
+            _log.error("no checkpoint", extra={"code": error.code, **error.context})
+            self._uncovered = 0
 
     def _commit(self, batch: list[Waiting]) -> None:
         outcomes: Sequence[Outcome]
