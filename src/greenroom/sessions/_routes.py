@@ -1,0 +1,156 @@
+"""Sessions over HTTP; ``control`` mounts this under ``/api``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from greenroom.sessions._export import archive, contents_of
+from greenroom.sessions._peaks import PeaksError, waveform
+from greenroom.sessions._projection import Sessions
+from greenroom.sessions._query import QueryError, SessionQuery
+from greenroom.sessions._ranges import Unsatisfiable, range_of
+from greenroom.sessions._reader import SessionNotFoundError
+from greenroom.sessions._spans import Span, spans_of
+from greenroom.sessions._turns import Turn
+from greenroom.sessions._view import RecordingRef, Session
+
+_Number = TypeVar("_Number", int, float)
+_MAX_BUCKETS: Final = 20_000
+_WORDS: Final = {"true": True, "false": False}
+
+
+class TurnList(msgspec.Struct, frozen=True, kw_only=True):
+    """The timeline of a session."""
+
+    turns: tuple[Turn, ...]
+
+
+class SpanList(msgspec.Struct, frozen=True, kw_only=True):
+    """The trace of a session."""
+
+    spans: tuple[Span, ...]
+
+
+def routes(sessions: Sessions) -> list[Route]:
+    """Return the routes; errors are :class:`GreenroomError`, whose ``status`` is HTTP's."""
+    answers = _Answers(sessions)
+    return [
+        Route("/sessions", answers.listing, methods=["GET"]),
+        Route("/sessions/{session}", answers.one, methods=["GET"]),
+        Route("/sessions/{session}/turns", answers.turns, methods=["GET"]),
+        Route("/sessions/{session}/spans", answers.spans, methods=["GET"]),
+        Route("/sessions/{session}/recording", answers.recording, methods=["GET", "HEAD"]),
+        Route("/sessions/{session}/peaks", answers.peaks, methods=["GET"]),
+        Route("/sessions/{session}/export", answers.export, methods=["GET"]),
+    ]
+
+
+class _Answers:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def listing(self, request: Request) -> Response:
+        return _json(await self._sessions.search(query_of(request.query_params.multi_items())))
+
+    async def one(self, request: Request) -> Response:
+        return _json(await self._session(request))
+
+    async def turns(self, request: Request) -> Response:
+        return _json(TurnList(turns=(await self._session(request)).turns))
+
+    async def spans(self, request: Request) -> Response:
+        found = await self._session(request)
+        contents = [content async for content in contents_of(self._sessions.blobs, found, "spans")]
+        return _json(SpanList(spans=await self._sessions.decode(lambda: spans_of(contents))))
+
+    async def recording(self, request: Request) -> Response:
+        ref = await self._recording(request)
+        if not self._sessions.blobs.holds(ref.blob):
+            raise SessionNotFoundError("The recording has been deleted")
+        etag = f'"{ref.blob}"'
+        headers = {"Accept-Ranges": "bytes", "ETag": etag, "Cache-Control": "private, no-cache"}
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        asked = None
+        if request.headers.get("if-range", etag) == etag:
+            try:
+                asked = range_of(request.headers.get("range", ""), ref.size)
+            except Unsatisfiable:
+                return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{ref.size}"})
+        start, end = asked or (0, ref.size)
+        headers["Content-Length"] = str(end - start)
+        if asked is not None:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{ref.size}"
+        status = 200 if asked is None else 206
+        if request.method == "HEAD":
+            return Response(status_code=status, headers=headers, media_type=ref.format)
+        content = self._sessions.blobs.open(ref.blob, start, end)
+        return StreamingResponse(content, status_code=status, headers=headers, media_type=ref.format)
+
+    async def peaks(self, request: Request) -> Response:
+        buckets = _number(request.query_params.get("buckets", "0"), "buckets", int)
+        if not 0 <= buckets <= _MAX_BUCKETS:
+            raise QueryError(f"'buckets' is at most {_MAX_BUCKETS}", fix="Ask for fewer")
+        found = await self._sessions.peaks((await self._recording(request)).blob)
+        if found.data is None:
+            if not found.made:
+                return Response(status_code=202, headers={"Retry-After": "1", "Cache-Control": "no-store"})
+            raise PeaksError(found.error)
+        data = found.data
+        return _json(await self._sessions.decode(lambda: waveform(data, buckets or None)))
+
+    async def export(self, request: Request) -> Response:
+        session = request.path_params["session"]
+        content = await archive(self._sessions, session)
+        headers = {"Content-Disposition": f'attachment; filename="{session}.tar.gz"', "Cache-Control": "no-store"}
+        return StreamingResponse(content, media_type="application/gzip", headers=headers)
+
+    async def _session(self, request: Request) -> Session:
+        return await self._sessions.session(request.path_params["session"])
+
+    async def _recording(self, request: Request) -> RecordingRef:
+        found = await self._session(request)
+        number = _number(request.query_params.get("number", "0"), "number", int)
+        if not 0 <= number < len(found.recordings):
+            raise SessionNotFoundError(f"Session '{found.summary.id}' has no such recording", fix="See 'recordings'")
+        return found.recordings[number]
+
+
+def query_of(given: list[tuple[str, str]]) -> SessionQuery:
+    """Read a search from the query of a URL. Raises :class:`QueryError`."""
+    fields: dict[str, Any] = {}
+    for name, value in given:
+        if name not in SessionQuery.__struct_fields__:
+            names = ", ".join(SessionQuery.__struct_fields__)
+            raise QueryError(f"'{name[:40]}' is nothing to search by", fix=f"There are: {names}")
+        if name in {"since", "until", "min_latency"}:
+            fields[name] = _number(value, name, float)
+        elif name == "limit":
+            fields[name] = _number(value, name, int)
+        elif name in {"errors", "recording"}:
+            if value not in _WORDS:
+                raise QueryError(f"'{name}' is true or false")
+            fields[name] = _WORDS[value]
+        else:
+            fields[name] = value
+    return SessionQuery(**fields)
+
+
+def _number(value: str, name: str, kind: Callable[[str], _Number]) -> _Number:
+    try:
+        found = kind(value)
+    except ValueError:
+        raise QueryError(f"'{name}' is no number") from None
+    if not abs(found) < 1e15:
+        raise QueryError(f"'{name}' is out of range")
+    return found
+
+
+def _json(body: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json", headers={"Cache-Control": "no-store"})
