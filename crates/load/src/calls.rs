@@ -9,7 +9,6 @@ use greenroom_engine::timers::Timers;
 use mio::{Events, Poll, Token};
 
 use crate::line::Line;
-use crate::meter::Meter;
 use crate::peer::{Kit, News, Sections};
 
 /// The number of a call.
@@ -21,6 +20,21 @@ struct Voice {
     size: usize,
     period: Duration,
     next: Instant,
+}
+
+/// A call's audio in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Packets it sent.
+    pub sent: u64,
+    /// Packets of other calls of the same program that came.
+    pub received: u64,
+    /// Those that did not, between others that did.
+    pub lost: u64,
+    /// Packets of anybody else that came.
+    pub strange: u64,
+    /// The median of the time they took.
+    pub latency: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -95,14 +109,16 @@ impl Calls {
         self.act(id, |call, now| call.line.peer.send(now, label, payload).map_err(|error| error.to_string()))
     }
 
-    /// What a call has received.
-    pub fn meter(&self, id: CallId) -> Option<&Meter> {
-        self.calls.get(&id).map(|call| &call.line.peer.meter)
-    }
-
-    /// How many packets of audio a call has sent.
-    pub fn spoken(&self, id: CallId) -> Option<u64> {
-        self.calls.get(&id).map(|call| call.line.peer.spoken)
+    /// What a call has sent and received so far.
+    pub fn heard(&self, id: CallId) -> Option<Heard> {
+        let peer = &self.calls.get(&id)?.line.peer;
+        Some(Heard {
+            sent: peer.spoken,
+            received: peer.meter.received(),
+            lost: peer.meter.receptions.iter().map(|known| known.lost()).sum(),
+            strange: peer.meter.strange,
+            latency: peer.meter.latency.quantile(0.5).map(Duration::from_micros),
+        })
     }
 
     /// Tell the server's side and forget the call.

@@ -3,6 +3,8 @@
 //! Thin: it turns Python values into commands and events into tuples. The media thread never touches Python;
 //! events wait in the engine until Python takes them, so the GIL is held only by Python's own threads.
 
+mod calls;
+
 use std::io;
 
 use bytes::Bytes;
@@ -220,6 +222,8 @@ mod _native {
 
     #[pymodule_export]
     use super::Engine;
+    #[pymodule_export]
+    use super::calls::Calls;
     #[pymodule_export]
     use super::inspect_offer;
 
