@@ -77,12 +77,13 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 class StreamHead(msgspec.Struct, frozen=True, kw_only=True):
     """Where a stream ends.
 
-    :param recorded_at: of its last event, in seconds since 1970.
+    :param position: of its last event; ``recorded_at``, of that one, in seconds since 1970.
     :param erased: payloads up to this sequence number are gone.
     """
 
     tenant: str
     stream: str
+    position: int
     seq: int
     hash: bytes
     recorded_at: float

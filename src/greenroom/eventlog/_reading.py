@@ -138,7 +138,10 @@ class LogReader:
         query = _query(streams, types, tenant)
         while not self._closed:
             news = self._news
-            records, searched = await self._page(after, _PAGE, query)
+            try:
+                records, searched = await self._page(after, _PAGE, query)
+            except LogClosedError:
+                return
             for record in records:
                 yield record
             if searched > after:

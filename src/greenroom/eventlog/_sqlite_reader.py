@@ -156,13 +156,21 @@ class SqliteReader:
             where.append("name >= ? AND name < ?")
             values += [f"{kind}:", f"{kind};"]
         rows = self._rows(
-            f"SELECT tenant, name, seq, hash, recorded_at, erased FROM streams WHERE {' AND '.join(where)} "  # noqa: S608
-            "ORDER BY tenant, name",
+            f"SELECT tenant, name, position, seq, hash, recorded_at, erased FROM streams "  # noqa: S608
+            f"WHERE {' AND '.join(where)} ORDER BY tenant, name",
             *values,
         )
         return [
-            StreamHead(tenant=owner, stream=name, seq=seq, hash=hashed, recorded_at=at / 1_000_000, erased=erased)
-            for owner, name, seq, hashed, at, erased in rows
+            StreamHead(
+                tenant=row[0],
+                stream=row[1],
+                position=row[2],
+                seq=row[3],
+                hash=row[4],
+                recorded_at=row[5] / 1_000_000,
+                erased=row[6],
+            )
+            for row in rows
         ]
 
     def scan(self, after: int, limit: int) -> list[Row]:

@@ -71,6 +71,7 @@ class Verifier:
         self._key = key
         self._whole = whole
         self._ends: dict[StreamKey, Head] = {}
+        self._times: dict[StreamKey, float] = {}
         self._grown: dict[StreamKey, Head] = {}
         self._gone: dict[StreamKey, list[tuple[int, int]]] = {}
         self._through: dict[StreamKey, int] = {}
@@ -100,6 +101,7 @@ class Verifier:
         elif row.type == ERASED:
             self._explain(stream, row)
         self._ends[stream] = self._grown[stream] = Head(row.position, row.seq, row.hash)
+        self._times[stream] = row.recorded_at / 1_000_000
 
     def checkpoint(self, found: Checkpoint) -> None:
         """Take the next checkpoint, once every event it covers has been taken."""
@@ -144,11 +146,18 @@ class Verifier:
         said = {(head.tenant, head.stream): head for head in heads}
         for stream, end in self._ends.items():
             head = said.pop(stream, None)
-            if head is None or (head.seq, head.hash) != (end.seq, end.hash):
-                seq = end.seq if head is None else max(end.seq, head.seq)
-                self.problem("the stream does not end where it says", tenant=stream[0], stream=stream[1], seq=seq)
-            elif head.erased != self._through.get(stream, 0):
-                self.problem("the stream is not erased as it says", tenant=stream[0], stream=stream[1], seq=head.erased)
+            seq = end.seq if head is None else max(end.seq, head.seq)
+            expected = StreamHead(
+                tenant=stream[0],
+                stream=stream[1],
+                position=end.position,
+                seq=end.seq,
+                hash=end.hash,
+                recorded_at=self._times[stream],
+                erased=self._through.get(stream, 0),
+            )
+            if head != expected:
+                self.problem("the stream does not end as it says", tenant=stream[0], stream=stream[1], seq=seq)
         for head in said.values():
             self.problem("the stream has no events", tenant=head.tenant, stream=head.stream, seq=head.seq)
         for (tenant, name), missing in self._gone.items():
