@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.logs import Clock, Done, Said, said
 
 from greenroom.eventlog import (
     Appended,
@@ -20,6 +19,7 @@ from greenroom.eventlog import (
     LogClosedError,
     NewEvent,
 )
+from support.logs import Clock, Done, Said, said
 
 pytestmark = pytest.mark.conformance
 

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.logs import Said
 
 from greenroom.eventlog import BlobMissingError, BlobTooLargeError, EventLog, NewEvent
+from support.logs import Said
 
 pytestmark = pytest.mark.conformance
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.logs import Clock, Said, said
 
 from greenroom.eventlog import Erased, EventLog, NewEvent, StreamErased
+from support.logs import Clock, Said, said
 
 pytestmark = pytest.mark.conformance
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from support.logs import Done, said
 
 from greenroom.eventlog import EventLog, NewEvent, Record
+from support.logs import Done, said
 
 pytestmark = pytest.mark.conformance
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.logs import Said, said
 
 from greenroom.eventlog import EventLog, NewEvent, SigningKey
+from support.logs import Said, said
 
 pytestmark = pytest.mark.conformance
 
