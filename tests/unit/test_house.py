@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": set(),
     "_media": set(),
     "server": {"_media", "grants"},
-    "link": {"grants"},
+    "link": {"grants", "eventlog"},
     "pool": {"grants", "plugins"},
     "offline": {"plugins"},
     "ingest": UPPER | {"sessions"},

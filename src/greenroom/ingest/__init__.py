@@ -1,4 +1,4 @@
-"""Wire to events: what agents upload of their sessions."""
+"""Wire to events: what agents upload of their sessions, and what LiveKit tells of rooms."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from greenroom.ingest._errors import (
 from greenroom.ingest._ids import session_stream
 from greenroom.ingest._limits import IngestLimits
 from greenroom.ingest._routes import SYSTEM_STREAM, Ingest
+from greenroom.ingest._webhooks import WebhookIngest
 
 __all__ = [
     "SYSTEM_STREAM",
@@ -28,5 +29,6 @@ __all__ = [
     "UploadRateError",
     "UploadTooLargeError",
     "UploadUnauthorizedError",
+    "WebhookIngest",
     "session_stream",
 ]
