@@ -22,6 +22,8 @@ _FLAGS = (
 )
 # A microphone that beeps and no question whether the page may use it.
 FAKE_MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+# Pages play and make sound before anybody has touched them, and need no microphone of the machine.
+AUDIBLE = (*FAKE_MICROPHONE, "--autoplay-policy=no-user-gesture-required")
 
 
 @asynccontextmanager

@@ -15,10 +15,10 @@ from support.browser import FAKE_MICROPHONE
 from support.sound import RATE, TIMEOUT, Ear
 
 # The samples that are measured at once: some 85 ms.
-_LISTEN = """async () => {
+_LISTEN = """async (selector) => {
   const context = new AudioContext();
   const analyser = new AnalyserNode(context, { fftSize: 4096 });
-  const elements = [...document.querySelectorAll("audio")];
+  const elements = [...document.querySelectorAll(selector)];
   for (const element of elements) context.createMediaStreamSource(element.srcObject).connect(analyser);
   await new Promise((resolve) => setTimeout(resolve, 300));
   const samples = new Float32Array(analyser.fftSize);
@@ -40,22 +40,22 @@ class PageSound:
     playing: int
 
 
-async def listen(page: Page) -> PageSound:
-    """Measure the sound that the audio elements of a page are given."""
-    found = await page.evaluate(_LISTEN)
+async def listen(page: Page, elements: str = "audio") -> PageSound:
+    """Measure the sound that the audio elements of a page are given, or those that a selector names."""
+    found = await page.evaluate(_LISTEN, elements)
     samples = np.array(found["samples"])
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     hz = float(np.argmax(spectrum)) * found["rate"] / len(samples)
     return PageSound(hz, float(np.sqrt(2 * np.mean(samples**2))), found["playing"])
 
 
-async def plays(page: Page, hz: float, level: float) -> PageSound:
+async def plays(page: Page, hz: float, level: float, elements: str = "audio") -> PageSound:
     """Return once the page plays a tone of this pitch and this level, give or take a quarter."""
     sound = PageSound(0, 0, 0)
     try:
         async with asyncio.timeout(TIMEOUT):
             while not (abs(sound.hz - hz) <= 15 and 0.75 * level <= sound.level <= 1.25 * level):
-                sound = await listen(page)
+                sound = await listen(page, elements)
     except TimeoutError:
         raise AssertionError(f"{hz} Hz at {level} was not played; the last was {sound}") from None
     return sound

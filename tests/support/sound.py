@@ -68,6 +68,12 @@ class Ear:
         except TimeoutError:
             raise AssertionError(f"{hz} Hz at {level} was not heard; the last was {last}") from None
 
+    async def hears_something(self) -> None:
+        """Return once a window is not silent."""
+        async with asyncio.timeout(TIMEOUT):
+            while measure(await self.take())[1] < 0.01:
+                pass
+
     async def hears_nothing(self, windows: int = 2) -> None:
         """Return once so many windows in a row are silent, or do not come: a section that is off has no frames."""
         silent = 0
