@@ -17,7 +17,6 @@ from livekit import rtc
 from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
     NOT_GIVEN,
-    APIConnectionError,
     APIConnectOptions,
     NotGivenOr,
     inference,
@@ -139,17 +138,16 @@ class STT(stt.STT[Any]):
             await stream.aclose()
         spare, self._spare = self._spare, None
         if spare is not None:
-            with contextlib.suppress(APIConnectionError):
-                await (await spare).aclose()
+            await _end(spare)
 
     @contextlib.asynccontextmanager
     async def _recogniser(self) -> AsyncIterator[Recogniser]:
         spare, self._spare = self._spare, None
-        recogniser = await (spare or self._start())
+        starting = spare or asyncio.create_task(self._start(), name="offline STT start")
         try:
-            yield recogniser
+            yield await starting
         finally:
-            await recogniser.aclose()
+            await _end(starting)
 
     async def _start(self) -> Recogniser:
         # Thousands of arcs are work for some time, which is no time of the event loop's.
@@ -242,6 +240,14 @@ class SpeechStream(stt.SpeechStream):
             else:
                 listener.push(item)
         listener.end()
+
+
+async def _end(starting: asyncio.Task[Recogniser]) -> None:
+    """End a recogniser, whether or not it has started."""
+    starting.cancel()
+    await asyncio.wait({starting})
+    if not starting.cancelled() and starting.exception() is None:
+        await starting.result().aclose()
 
 
 def _compile(phrase: str) -> Pattern:

@@ -7,6 +7,7 @@ of what follows as four bytes, and that. ``C`` is the configuration as JSON, ``B
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -217,7 +219,7 @@ def _result(words: list[dict[str, Any]], confidence: float) -> dict[str, Any]:
 class Program:
     """Reads frames, feeds the recogniser and writes what it hears."""
 
-    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, sink: RawIOBase) -> None:
         self._source = source
         self._sink = sink
         self._ear: Bounded | Dictation | None = None
@@ -267,15 +269,16 @@ class Program:
 
     def _tell(self, message: dict[str, Any]) -> None:
         self._sink.write(json.dumps(message).encode() + b"\n")
-        self._sink.flush()
 
 
 def main() -> None:
     """Run on standard input and output, until the input ends. PocketSphinx's own words go to standard error."""
     # Ctrl-C is for the program that started this one, which then closes the input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with os.fdopen(os.dup(1), "wb") as sink:
-        os.dup2(2, 1)
+    sink = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    # Whoever would read the answer is gone: so is the reason to work.
+    with contextlib.suppress(BrokenPipeError):
         Program(sys.stdin.buffer, sink).run()
 
 

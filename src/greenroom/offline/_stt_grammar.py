@@ -23,20 +23,20 @@ SOUNDS: Final = {
 # What people say before they come to the point, and behind it.
 _OPENERS: Final = (
     "hello", "hi", "hey", "good morning", "good afternoon", "good evening", "yes", "no", "okay", "so", "and", "well",
-    "um", "uh", "sorry", "actually", "please", "thank you", "thanks",
+    "sorry", "actually", "please", "thank you", "thanks",
 )  # fmt: skip
 _REQUESTS: Final = (
     "I'd like", "I would like", "I'd like to", "I would like to", "I want", "I want to", "I need", "I need to",
     "I wanted to", "can I", "could I", "may I", "can we", "could we", "can you", "could you", "would you",
     "can you tell me", "could you tell me", "please tell me", "tell me", "do you know", "make it",
-    "change that to", "let's", "we'd like to",
+    "change that to", "let's", "we'd like to", "is", "is there", "do you have",
 )  # fmt: skip
 _ARTICLES: Final = ("a", "an", "the")
 _CLOSERS: Final = ("please", "thanks", "thank you", "then", "instead")
 # The price of words that only decorate, as probabilities: without one they are heard where nobody said them.
 _OPENER: Final = 1e-10
 _REQUEST: Final = 1e-2
-_ARTICLE: Final = 1e-5
+_ARTICLE: Final = 1e-8
 _CLOSER: Final = 1e-4
 _VALUE: Final = 1e-2
 _BARE: Final = 1e-4

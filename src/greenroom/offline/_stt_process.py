@@ -46,11 +46,13 @@ class Heard:
 class Recogniser:
     """One recognising process, for one utterance at a time. Made by :meth:`start`.
 
+    :ivar pid: the number of its process.
     :ivar unknown: words of the grammar that it left out, not knowing how they sound.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.pid: Final = process.pid
         self._on_interim: Callable[[str], None] = lambda _: None
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._reader = asyncio.create_task(self._read(), name="offline STT reader")
@@ -105,8 +107,7 @@ class Recogniser:
             self._process.kill()
         await self._process.wait()
         self._reader.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reader
+        await asyncio.wait({self._reader})
 
     async def _send(self, kind: bytes, payload: bytes = b"") -> None:
         assert self._process.stdin is not None
@@ -117,11 +118,16 @@ class Recogniser:
             raise _stopped() from None
 
     async def _ask(self, kind: bytes, payload: bytes, answer: str) -> Any:
-        self._answer = asyncio.get_running_loop().create_future()
         if not self.alive:
             raise _stopped()
-        await self._send(kind, payload)
-        return (await self._answer)[answer]
+        self._answer = asyncio.get_running_loop().create_future()
+        try:
+            await self._send(kind, payload)
+            return (await self._answer)[answer]
+        finally:
+            # An answer that nobody waits for any more may be an error.
+            if not self._answer.cancel():
+                self._answer.exception()
 
     async def _read(self) -> None:
         assert self._process.stdout is not None

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import select
 import struct
 import subprocess
 import sys
@@ -210,6 +211,8 @@ async def test_a_prewarmed_recogniser_serves_the_next_stream_or_is_closed(
     assert finals(await listen(ear, frames(PAUSE + spoken("Hello!") + PAUSE))) == ["hello"]
     assert len(started) == 1
     ear.prewarm()
+    assert ear._spare
+    await asyncio.wait({ear._spare})
     await ear.aclose()
     assert [recogniser.alive for recogniser in started] == [False, False]
 
@@ -226,6 +229,29 @@ def test_the_recogniser_ends_with_the_program_that_started_it() -> None:
     os.kill(process.pid, 2)
     process.communicate(timeout=30)
     assert process.returncode == 0
+
+
+def test_a_killed_program_leaves_no_recogniser() -> None:
+    program = """
+import asyncio
+from greenroom import offline
+
+async def main():
+    ear = offline.STT()
+    ear.prewarm()
+    print((await ear._spare).pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        recogniser = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+    # A process that has ended can be read from.
+    ended, _, _ = select.select([recogniser], [], [], 30)
+    os.close(recogniser)
+    assert ended
 
 
 async def test_a_vad_of_ones_own_bounds_the_utterances() -> None:
