@@ -60,7 +60,7 @@ def spans_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
     for entry in batch.entries:
         span, found = entry.item, entry.attributes()
         start, end = span.start_time_unix_nano / 1e9, span.end_time_unix_nano / 1e9
-        who = _participant(found)
+        who = _participant(found, redacted=batch.redacted)
         if who is not None:
             participants[who.sid] = _richer(participants.get(who.sid), who)
         if span.status.code == _STATUS_ERROR and len(errors) < _MAX_ERRORS:
@@ -72,7 +72,7 @@ def spans_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
                 SeenTool(call_id=call_id, name=name, started_at=start, duration=max(0.0, end - start), is_error=failed)
             )
         if span.name == "job_entrypoint":
-            job = _job(found, start, end)
+            job = _job(found, start, end, redacted=batch.redacted)
     first, last = _times(entry.item.start_time_unix_nano for entry in batch.entries)
     ends = max((entry.item.end_time_unix_nano for entry in batch.entries), default=0)
     stored = SpansStored(
@@ -240,11 +240,13 @@ def _report(batch: JobBatch, entry: Entry, found: Mapping[str, Any], at: float) 
     )
 
 
-def _participant(found: Mapping[str, Any]) -> SeenParticipant | None:
+def _participant(found: Mapping[str, Any], *, redacted: bool) -> SeenParticipant | None:
     sid = found.get("lk.participant_id")
     if not isinstance(sid, str) or not sid:
         return None
     kind = _word(found, "lk.participant_kind").removeprefix(_KIND).lower()
+    if redacted:
+        return SeenParticipant(sid=sid, kind=kind)
     identity = _word(found, "lk.pii.participant_identity")
     return SeenParticipant(sid=sid, identity=identity, kind=kind, phone=_word(found, "lk.pii.sip.phoneNumber"))
 
@@ -265,7 +267,7 @@ def _span_error(span: Any, found: Mapping[str, Any], at: float, *, redacted: boo
     return SeenError(at=at, where=span.name, message=message, type=_word(found, "error.type"))
 
 
-def _job(found: Mapping[str, Any], start: float, end: float) -> SeenJob:
+def _job(found: Mapping[str, Any], start: float, end: float, *, redacted: bool) -> SeenJob:
     latencies = {
         key.removeprefix(_LATENCY).removesuffix("_latency"): value
         for key, raw in found.items()
@@ -274,7 +276,7 @@ def _job(found: Mapping[str, Any], start: float, end: float) -> SeenJob:
     return SeenJob(
         started_at=start,
         ended_at=end,
-        room_name=_word(found, "lk.pii.room_name"),
+        room_name="" if redacted else _word(found, "lk.pii.room_name"),
         dispatch_id=_word(found, "lk.dispatch_id"),
         worker_id=_word(found, "lk.job.worker_id"),
         latencies=latencies,

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from greenroom.ingest._otlp import JobBatch
 from greenroom.ingest._values import has_content, is_content_event
 
 _SAID: Final = frozenset({"chat.item", "evaluation", "tag", "outcome", "session.options"})
 
 
-def redact_spans(batch: JobBatch) -> None:
-    """Take the content out of a batch of spans."""
-    for resource in batch.request.resource_spans:
+def redact_spans(request: Any) -> bytes:
+    """Return a batch of spans without what was said."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    for resource in copy.resource_spans:
         _strip(resource.resource.attributes)
         for scope in resource.scope_spans:
             for span in scope.spans:
@@ -27,16 +28,20 @@ def redact_spans(batch: JobBatch) -> None:
                     _strip(event.attributes)
                 del span.events[:]
                 span.events.extend(kept)
+    return bytes(copy.SerializeToString())
 
 
-def redact_logs(batch: JobBatch) -> None:
-    """Take the content out of a batch of log records; bodies of ordinary ones are the program's own words."""
-    for resource in batch.request.resource_logs:
+def redact_logs(request: Any) -> bytes:
+    """Return a batch of log records without what was said; the bodies of ordinary ones are the program's own words."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    for resource in copy.resource_logs:
         _strip(resource.resource.attributes)
         for scope in resource.scope_logs:
             _strip(scope.scope.attributes, {"room"})
             for record in scope.log_records:
                 _strip(record.attributes, _SAID)
+    return bytes(copy.SerializeToString())
 
 
 def _strip(pairs: Any, names: frozenset[str] | set[str] = frozenset()) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -37,7 +37,7 @@ class Signal(NamedTuple):
 
     name: str
     decode: Callable[[bytes], Decoded]
-    redact: Callable[[JobBatch], None] | None
+    redact: Callable[[Any], bytes] | None
     told: Callable[[JobBatch, BlobRef], list[Told]]
     response: Callable[[int], Message]
 
@@ -147,11 +147,10 @@ def _read(signal: Signal, grant: Grant, body: bytes, encoding: str, limit: int) 
     reads = []
     for batch in decoded.batches:
         _check_policy(grant, batch.agent_name)
-        own = content if alone else None
         if batch.redacted and signal.redact is not None:
-            signal.redact(batch)
-            own = None
-        stored = batch.request.SerializeToString() if own is None else own
+            stored = signal.redact(batch.request)
+        else:
+            stored = content if alone else batch.request.SerializeToString()
         reads.append(_Read(batch, gzip.compress(stored, compresslevel=1, mtime=0), digest))
     return reads, decoded.rejected
 

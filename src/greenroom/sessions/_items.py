@@ -116,6 +116,11 @@ def number(value: Any) -> float | None:
     return float(value) if abs(value) < 1e300 else None
 
 
+def amount(value: Any) -> float | None:
+    """Read a count; protobuf's JSON writes 64-bit ones as strings."""
+    return number(int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value)
+
+
 def _metrics(raw: Any) -> TurnMetrics | None:
     if not isinstance(raw, Mapping) or not raw:
         return None

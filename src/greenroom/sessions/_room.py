@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from greenroom.eventlog import Record, StreamErased
-from greenroom.sessions._items import number
+from greenroom.sessions._items import amount
 from greenroom.sessions._join import greatest, join, joined, least
 from greenroom.sessions._state import RoomParticipant, RoomState
 from greenroom.sessions._step import fields_of
@@ -60,10 +60,8 @@ def _message(record: Record) -> Mapping[str, Any]:
 
 
 def _time(raw: Mapping[str, Any], in_seconds: str, in_milliseconds: str) -> float | None:
-    # Protobuf's JSON writes 64-bit numbers as strings.
     for key, unit in ((in_milliseconds, 1000.0), (in_seconds, 1.0)):
-        value = raw.get(key)
-        found = number(int(value) if isinstance(value, str) and value.isdigit() else value)
+        found = amount(raw.get(key))
         if found:
             return found / unit
     return None

@@ -21,7 +21,7 @@ from greenroom.sessions._events import (
     TagAdded,
     Usage,
 )
-from greenroom.sessions._items import CONTENT, ChatItem, item_of, seconds, without_content
+from greenroom.sessions._items import CONTENT, ChatItem, amount, item_of, without_content
 from greenroom.sessions._join import greatest, join, join_structs, joined, least
 from greenroom.sessions._state import Batch, Control, SessionState
 
@@ -171,18 +171,18 @@ def fields_of(record: Record) -> dict[str, Any]:
 
 
 def _item_added(known: SessionState, _at: float, fields: Mapping[str, Any]) -> SessionState:
-    raw = fields.get("item")
+    raw = fields.get("message")
     item = item_of(raw) if isinstance(raw, Mapping) else None
     return msgspec.structs.replace(known if item is None else items_added(known, [item]), observed=True)
 
 
 def _error_observed(known: SessionState, at: float, fields: Mapping[str, Any]) -> SessionState:
-    message = fields.get("message") or fields.get("error")
-    return errors_added(known, [SeenError(at=at, where="session", message=str(message or "")[:2000])])
+    text = fields.get("text")
+    return errors_added(known, [SeenError(at=at, where="session", message=text if isinstance(text, str) else "")])
 
 
 def _usage_observed(known: SessionState, at: float, fields: Mapping[str, Any]) -> SessionState:
-    usage = _usage(fields.get("usage"))
+    usage = _usage(fields.get("message"))
     before = known.usage_observed_at
     if before is not None and at < before:
         return known
@@ -192,31 +192,25 @@ def _usage_observed(known: SessionState, at: float, fields: Mapping[str, Any]) -
 
 
 def _usage(raw: Any) -> tuple[Usage, ...]:
-    """Read usage as LiveKit's ``ModelUsage`` in JSON (``{"llm": {...}}``), or as :class:`Usage`."""
+    """Read LiveKit's ``AgentSessionUsage`` as protobuf's JSON, where 64-bit numbers are strings."""
+    listed = raw.get("model_usage", raw.get("modelUsage")) if isinstance(raw, Mapping) else None
     found = []
-    for entry in raw if isinstance(raw, list) else ():
-        if not isinstance(entry, Mapping):
-            continue
-        try:
-            if "kind" in entry:
-                found.append(msgspec.convert(entry, Usage))
-                continue
-        except msgspec.ValidationError:
-            continue
-        for kind, body in entry.items():
+    for entry in listed if isinstance(listed, list) else ():
+        for kind, body in entry.items() if isinstance(entry, Mapping) else ():
             if isinstance(body, Mapping):
-                amounts = {key: float(value) for key, value in body.items() if isinstance(value, int | float)}
+                counted = {key: amount(value) for key, value in body.items() if key not in {"provider", "model"}}
+                amounts = {key: value for key, value in counted.items() if value is not None}
                 provider, model = str(body.get("provider", "")), str(body.get("model", ""))
-                found.append(Usage(kind=str(kind), provider=provider, model=model, amounts=amounts))
+                found.append(Usage(kind=kind, provider=provider, model=model, amounts=amounts))
     return tuple(found)
 
 
 def _agent_state(known: SessionState, at: float, fields: Mapping[str, Any]) -> SessionState:
-    named = fields.get("state") or fields.get("new_state") or fields.get("new")
+    named = fields.get("state")
     before = known.agent_state_at
     if not isinstance(named, str) or (before is not None and at < before):
         return msgspec.structs.replace(known, observed=True)
-    word = named.removeprefix("AS_").lower()
+    word = named
     if at == before:
         word = join(known.agent_state, word)
     return msgspec.structs.replace(known, agent_state=word, agent_state_at=at, observed=True)
@@ -227,21 +221,26 @@ def _false_interruption(known: SessionState, at: float, _fields: Mapping[str, An
     return msgspec.structs.replace(known, false_interruptions=times)
 
 
-def _attached(known: SessionState, _at: float, _fields: Mapping[str, Any]) -> SessionState:
-    return msgspec.structs.replace(known, observed=True)
+def _attached(known: SessionState, _at: float, fields: Mapping[str, Any]) -> SessionState:
+    return msgspec.structs.replace(
+        known,
+        observed=True,
+        agent_identity=join(known.agent_identity, _word(fields, "agent_identity")),
+        sdk_version=join(known.sdk_version, _word(fields, "framework_version")),
+    )
 
 
 def _job_told(known: SessionState, _at: float, fields: Mapping[str, Any]) -> SessionState:
-    def word(*names: str) -> str:
-        return next((value for name in names if isinstance(value := fields.get(name), str) and value), "")
-
+    job = fields.get("job")
+    if not isinstance(job, Mapping):
+        return known
     return msgspec.structs.replace(
         known,
-        room_id=join(known.room_id, word("room_id", "room_sid")),
-        room_name=join(known.room_name, word("room_name", "room")),
-        agent_name=join(known.agent_name, word("agent_name")),
-        agent_identity=join(known.agent_identity, word("identity", "participant_identity", "agent_identity")),
-        worker_id=join(known.worker_id, word("worker_id")),
+        room_id=join(known.room_id, _word(job, "room_sid")),
+        room_name=join(known.room_name, _word(job, "room")),
+        agent_name=join(known.agent_name, _word(job, "agent_name")),
+        agent_identity=join(known.agent_identity, _word(job, "agent_identity")),
+        worker_id=join(known.worker_id, _word(job, "worker_id")),
     )
 
 
@@ -250,8 +249,12 @@ def _job_assigned(known: SessionState, at: float, fields: Mapping[str, Any]) -> 
 
 
 def _job_ended(known: SessionState, at: float, fields: Mapping[str, Any]) -> SessionState:
-    ended = seconds(fields.get("ended_at")) or at
-    return msgspec.structs.replace(_job_told(known, at, fields), ended_at=greatest(known.ended_at, ended))
+    return msgspec.structs.replace(_job_told(known, at, fields), ended_at=greatest(known.ended_at, at))
+
+
+def _word(raw: Mapping[str, Any], key: str) -> str:
+    value = raw.get(key)
+    return value if isinstance(value, str) else ""
 
 
 _HANDLERS: Final[dict[str, Callable[[SessionState, float, Mapping[str, Any]], SessionState]]] = {
