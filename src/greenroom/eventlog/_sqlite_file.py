@@ -162,6 +162,9 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(error, path) from error
+    except UnicodeError as error:
+        # SQLite's own message may quote what is damaged.
+        raise _corrupt(path, "text that is none") from error
     except OSError as error:
         raise EventLogError(
             f"Cannot use the log {path}: {error.strerror or error}",
@@ -188,13 +191,17 @@ def explain(error: sqlite3.Error, path: Path) -> EventLogError:
             context=context,
         )
     if base in _CORRUPT or "decode to UTF-8" in str(error):
-        return LogCorruptError(
-            f"The log {path} is damaged ({error})",
-            fix="Stop every Greenroom, keep a copy of the file, and restore the last backup of the data directory",
-            context=context,
-        )
+        return _corrupt(path, name or str(error))
     return EventLogError(
         f"The log {path} failed: {error}",
         fix="See whether the disk and the directory can be written to",
         context=context,
+    )
+
+
+def _corrupt(path: Path, what: str) -> LogCorruptError:
+    return LogCorruptError(
+        f"The log {path} is damaged ({what})",
+        fix="Stop every Greenroom, keep a copy of the file, and restore the last backup of the data directory",
+        context={"path": str(path), "sqlite": what},
     )
