@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from greenroom.config import ApiKey
@@ -55,9 +55,18 @@ if __name__ == "__main__":
 
 @contextlib.asynccontextmanager
 async def stock_worker(
-    url: str, path: Path, *, key: ApiKey = KEY, source: str = ECHO_AGENT, development: bool = True
+    url: str,
+    path: Path,
+    *,
+    key: ApiKey = KEY,
+    source: str = ECHO_AGENT,
+    development: bool = True,
+    extra: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Program]:
-    """Run the program from ``path``; its whole process group is killed afterwards."""
+    """Run the program from ``path``; its whole process group is killed afterwards.
+
+    :param extra: what its environment holds beside.
+    """
     file = path / "echo_agent.py"
     file.write_text(source)
     command = [sys.executable, "-W", "ignore", "-m", "livekit.agents", "start", str(file)]
@@ -85,6 +94,7 @@ async def stock_worker(
             "LIVEKIT_API_KEY": key.key,
             "LIVEKIT_API_SECRET": key.secret,
             "PYTHONUNBUFFERED": "1",
+            **(extra or {}),
         },
         start_new_session=True,
     )

@@ -109,7 +109,7 @@ class Sessions:
             await self._moved.wait()
 
     def listen(self, listener: Callable[[frozenset[str]], None]) -> Callable[[], None]:
-        """Call ``listener`` with the ids of sessions that have changed, whenever some have. Returns the way to stop."""
+        """Call ``listener`` with the ids of sessions that changed, or whose peaks came. Returns the way to stop."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -165,6 +165,9 @@ class Sessions:
         for record in batch:
             if isinstance(record.data, RecordingStored):
                 self._wanted.put_nowait(record.data.blob.hash)
+        self._tell(changed)
+
+    def _tell(self, changed: set[str]) -> None:
         if changed:
             for listener in list(self._listeners):
                 listener(frozenset(changed))
@@ -187,7 +190,7 @@ class Sessions:
         except GreenroomError as failed:
             logger.warning("the peaks of a recording could not be made", extra={"code": failed.code})
             error = str(failed)
-        await self._write(lambda: self._store.save_peaks(blob, data, error))
+        self._tell(await self._write(lambda: self._store.save_peaks(blob, data, error)))
 
     async def _write(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)

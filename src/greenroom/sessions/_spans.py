@@ -13,7 +13,7 @@ _ERROR: Final = 2
 _DEPTH: Final = 16
 
 
-class SpanEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SpanEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened within a span."""
 
     at: float
@@ -21,7 +21,7 @@ class SpanEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: dict[str, Any] = {}
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Span(msgspec.Struct, frozen=True, kw_only=True):
     """One bar of the waterfall. Times are seconds since 1970; ``parent`` is empty at the root."""
 
     id: str

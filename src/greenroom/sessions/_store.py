@@ -119,9 +119,12 @@ class Store:
         wanting = "SELECT DISTINCT blob FROM recording WHERE blob NOT IN (SELECT blob FROM peaks) ORDER BY blob"
         return [blob for (blob,) in self._db.execute(wanting)]
 
-    def save_peaks(self, blob: str, data: bytes | None, error: str = "") -> None:
-        """Keep the peaks of a recording, or why there are none."""
-        self._db.execute("REPLACE INTO peaks VALUES (?, ?, ?)", (blob, data, error))
+    def save_peaks(self, blob: str, data: bytes | None, error: str = "") -> set[str]:
+        """Keep the peaks of a recording, or why there are none; return the ids of the sessions it is of."""
+        of = {session for (session,) in self._db.execute("SELECT session FROM recording WHERE blob = ?", (blob,))}
+        if of:
+            self._db.execute("REPLACE INTO peaks VALUES (?, ?, ?)", (blob, data, error))
+        return of
 
     def _open(self, path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)

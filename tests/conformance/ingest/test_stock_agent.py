@@ -1,0 +1,169 @@
+"""An unmodified agent with one environment variable: its calls are in the log, live and whole, by text and by voice."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from livekit.protocol import agent_dispatch, room
+
+from greenroom._media import EngineConfig, Str0mEngine
+from greenroom.config import RoomDefaults, ServerConfig
+from support.sdk import Caller
+from support.serving import KEY, running_server
+from support.signal_client import token
+from support.stock_worker import stock_worker
+from support.upload_desk import Desk, upload_desk
+from support.voice_caller import voice_caller
+
+pytestmark = [
+    pytest.mark.conformance,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("stock-uploads"),
+]
+
+FRONT_DESK = Path(__file__).parents[3] / "examples" / "agents" / "front_desk.py"
+GREETING = "Hello, this is the front desk of Harbour Clinic. How can I help you?"
+WHERE = "We are at 1 Harbour Street, across from the ferry."
+AGENTS = room.RoomConfiguration(agents=[agent_dispatch.RoomAgentDispatch(agent_name="front-desk")])
+PATIENCE = 60.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, Desk]]:
+    """A server, what takes uploads, and a stock worker that is told of it by its environment alone."""
+    path = tmp_path_factory.mktemp("uploads")
+    async with upload_desk(path, peaks=True) as desk:
+        config = ServerConfig(
+            keys=(KEY,), port=0, rtc_port=0, observability_url=desk.url, room=RoomDefaults(departure_timeout=1)
+        )
+        async with (
+            running_server(Str0mEngine(EngineConfig()), config) as (_server, url),
+            stock_worker(
+                url, path, source=FRONT_DESK.read_text(), extra={"LIVEKIT_OBSERVABILITY_URL": desk.url}
+            ) as worker,
+        ):
+            await worker.line("registered worker")
+            yield url, desk
+
+
+async def until(desk: Desk, condition: Callable[[list[dict[str, Any]]], object], **search: str) -> dict[str, Any]:
+    """Wait until the sessions that are found fit, looking whenever the log has grown; return the first."""
+    async with asyncio.timeout(PATIENCE):
+        async for _ in desk.log.follow(0):
+            found = (await desk.get("/sessions", **search)).json()["sessions"]
+            if found and condition(found):
+                return found[0]
+    raise AssertionError("the log has been closed")
+
+
+async def peaks_of(desk: Desk, path: str) -> dict[str, Any]:
+    changed = asyncio.Event()
+    stop = desk.sessions.listen(lambda _: changed.set())
+    async with asyncio.timeout(PATIENCE):
+        while (response := await desk.get(f"{path}/peaks", buckets=50)).status_code == 202:
+            await changed.wait()
+            changed.clear()
+    stop()
+    return dict(response.json())
+
+
+async def uploaded(desk: Desk, session: str) -> set[str]:
+    return {record.type for record in await desk.log.read_stream(f"session:{session}")}
+
+
+def whole(found: list[dict[str, Any]]) -> bool:
+    # The outermost span is the last that an agent uploads, beside what its log and metrics still hold.
+    return found[0]["status"] == "ended" and found[0]["agent"]["worker_id"] and found[0]["agent"]["sdk_version"]
+
+
+async def test_a_call_by_text_is_there_with_turns_tools_usage_and_trace(house: tuple[str, Desk]) -> None:
+    url, desk = house
+    caller = Caller()
+    said: asyncio.Queue[str] = asyncio.Queue()
+    reading = set()
+
+    def hear(reader: Any, _identity: str) -> None:
+        async def read() -> None:
+            said.put_nowait(await reader.read_all())
+
+        reading.add(asyncio.create_task(read()))
+
+    caller.room.register_text_stream_handler("lk.transcription", hear)
+    async with asyncio.timeout(PATIENCE):
+        await caller.connect(url, token("ada", "written", room_config=AGENTS))
+        assert await said.get() == GREETING
+        await caller.me.send_text("what is free on Friday?", topic="lk.chat")
+        answer = await said.get()
+    await caller.close()
+
+    found = await until(desk, whole, room="written")
+    session = (await desk.get(f"/sessions/{found['id']}")).json()
+    assert found["agent"]["name"] == "front-desk"
+    assert "ada" in [each["identity"] for each in found["participants"]]
+    assert found["close_reason"] == "participant_disconnected"
+    asked = next(turn for turn in session["turns"] if turn["user"])
+    assert asked["user"]["text"] == "what is free on Friday?"
+    assert asked["agent"][-1]["text"] == answer
+    (tool,) = asked["tools"]
+    assert (tool["name"], tool["arguments"], tool["is_error"]) == ("check_availability", '{"day": "Friday"}', False)
+    assert tool["result"] in answer
+    assert tool["duration"] > 0
+    assert asked["latency"]["llm_first_token"] > 0
+    (line,) = [line for line in session["cost"]["lines"] if line["kind"] == "llm"]
+    assert line["amounts"]["input_tokens"] > 0
+    assert session["cost"]["amount"] == 0
+    spans = (await desk.get(f"/sessions/{found['id']}/spans")).json()["spans"]
+    names = {span["name"] for span in spans}
+    assert {"job_entrypoint", "agent_turn", "llm_node", "function_tool"} <= names
+    assert {span["parent"] for span in spans} - {span["id"] for span in spans} == {""}
+    assert {"telemetry.spans", "telemetry.logs", "session.report", "chat.history"} <= await uploaded(desk, found["id"])
+    await until(desk, lambda found: found, room="written", text="friday free")
+
+
+async def test_a_call_by_voice_is_there_with_its_recording(house: tuple[str, Desk]) -> None:
+    url, desk = house
+    caller = Caller()
+    async with voice_caller(caller) as voice:
+        await caller.connect(url, token("grace", "spoken", room_config=AGENTS))
+        await voice.turn_microphone_on()
+        await voice.until(lambda: voice.history)
+        (agent,) = caller.room.remote_participants
+        voice.say("How do I get there?")
+        await voice.until(lambda: WHERE in voice.said(agent))
+        await voice.silence()
+        await caller.close()
+
+    found = await until(desk, lambda found: whole(found) and found[0]["has_recording"], room="spoken")
+    session = (await desk.get(f"/sessions/{found['id']}")).json()
+    asked = next(turn for turn in session["turns"] if turn["user"])
+    assert (asked["user"]["text"], asked["agent"][-1]["text"]) == ("how do I get there", WHERE)
+    for stage in ("stt", "end_of_turn", "llm_first_token", "tts_first_byte", "e2e"):
+        assert asked["latency"][stage] >= 0, stage
+    assert not asked["latency"]["e2e_derived"]
+    assert {line["kind"] for line in session["cost"]["lines"]} >= {"llm", "stt", "tts"}
+
+    (recording,) = session["recordings"]
+    path = f"/sessions/{found['id']}"
+    start = (await desk.client.get(f"/api{path}/recording", headers={"range": "bytes=0-3"})).content
+    assert start == b"OggS"
+    peaks = await peaks_of(desk, path)
+    user, agent_side = peaks["channels"]
+    assert max(user) > 0.05
+    assert max(agent_side) > 0.05
+    assert abs(peaks["duration"] - recording["duration"]) < 5
+    exported = (await desk.get(f"{path}/export")).content
+    with tarfile.open(fileobj=io.BytesIO(exported)) as archive:
+        names = {Path(name).name for name in archive.getnames()}
+        assert {"transcript.txt", "recording.ogg", "trace.json", "log.json", "session.json"} <= names
+        audio = archive.extractfile(f"{found['id']}/recording.ogg")
+        assert audio is not None
+        assert len(audio.read()) == recording["size"]
+    assert found["started_at"] < time.time()
