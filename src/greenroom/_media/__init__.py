@@ -36,6 +36,7 @@ from greenroom._media._engine import (
 )
 
 if TYPE_CHECKING:
+    from greenroom._media._calls import CallNews, Calls, Heard
     from greenroom._media._fake import FakeEngine
     from greenroom._media._fake_media import FakePacket
     from greenroom._media._fake_peer import FakePeer
@@ -45,6 +46,8 @@ __all__ = [
     "NO_PLAN",
     "Answer",
     "AudioLevels",
+    "CallNews",
+    "Calls",
     "Channel",
     "ChannelClosed",
     "ChannelOpened",
@@ -56,6 +59,7 @@ __all__ = [
     "FakeEngine",
     "FakePacket",
     "FakePeer",
+    "Heard",
     "MediaEngine",
     "Plan",
     "Receive",
@@ -72,7 +76,15 @@ __all__ = [
 ]
 
 
-_LAZY = {"FakeEngine": "_fake", "FakePeer": "_fake_peer", "FakePacket": "_fake_media", "Str0mEngine": "_str0m"}
+_LAZY = {
+    "CallNews": "_calls",
+    "Calls": "_calls",
+    "FakeEngine": "_fake",
+    "FakePacket": "_fake_media",
+    "FakePeer": "_fake_peer",
+    "Heard": "_calls",
+    "Str0mEngine": "_str0m",
+}
 
 
 def __getattr__(name: str) -> object:

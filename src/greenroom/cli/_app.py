@@ -57,6 +57,30 @@ def server(*, options: Annotated[ServerOptions | None, Parameter(name="*")] = No
     return run_server(options or ServerOptions())
 
 
+@app.command
+def doctor(
+    *,
+    agent: str | None = None,
+    timeout: float = 20.0,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[CallOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Find out whether a LiveKit server is in order, from here, and whether its agents answer.
+
+    Parameters
+    ----------
+    agent
+        The agent to call. Without it those that the server's page lists.
+    timeout
+        Seconds for an agent to come, and again to answer.
+    as_json
+        Print one JSON object.
+    """
+    from greenroom.cli.doctor import DoctorRequest, doctor_command  # noqa: PLC0415
+
+    return doctor_command(options or CallOptions(), DoctorRequest(agent=agent, timeout=timeout), as_json=as_json)
+
+
 @app.command(alias="console")
 def talk(
     agent: str | None = None,

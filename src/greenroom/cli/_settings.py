@@ -14,6 +14,7 @@ import msgspec
 from greenroom.cli._options import CallOptions, KeyOptions, ServerOptions
 from greenroom.config import (
     DEFAULT_PORT,
+    DEFAULT_RTC_PORT,
     DEV_KEY,
     DEV_SECRET,
     AgentDefaults,
@@ -132,6 +133,12 @@ def call_target(options: CallOptions, environment: Mapping[str, str] = os.enviro
         raise ConfigError(f"{given} is set, {missing} is not", fix="Set both, or pass --key KEY:SECRET")
     written = options.url or environment.get("LIVEKIT_URL", "").strip()
     return Target(url=_websocket(written) if written else _own_address(environment, file), key=chosen)
+
+
+def rtc_port(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> int:
+    """Return the UDP port that a server started here would open. Raises :class:`ConfigError`."""
+    file = _read_file(options, environment)
+    return _first(_number(environment, "GREENROOM_RTC_PORT"), file.rtc_port) or DEFAULT_RTC_PORT
 
 
 def _own_address(environment: Mapping[str, str], file: ConfigFile) -> str:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from greenroom.cli._agents import list_agents
 from greenroom.cli._options import CallOptions
 from greenroom.cli._settings import Target, call_target
-from greenroom.cli.talk._agents import Callee, choose, list_agents
+from greenroom.cli.talk._agents import Callee, choose
 from greenroom.cli.talk._endings import CallError, Ending
 from greenroom.cli.talk._events import Ended, Failed
 from greenroom.cli.talk._lines import Pipe, Source, Terminal, is_terminal
