@@ -219,7 +219,8 @@ class SqliteReader:
         try:
             yield
         finally:
-            self._rows("COMMIT")
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from greenroom.eventlog._checkpoints import Checkpoint, SigningKey
 from greenroom.eventlog._errors import LogCorruptError
 from greenroom.eventlog._model import ERASED, StreamErased, StreamHead
 from greenroom.eventlog._store import Place, Reader
+
+_Read = TypeVar("_Read")
 
 _PAGE: Final = 1000
 _MOST: Final = 1000
@@ -203,17 +205,17 @@ def verify_log(
     :param check_blob: says what is wrong with a stored blob.
     """
     verifier = Verifier(key=key)
-    waiting = deque(reader.checkpoints())
+    waiting = deque(_read(verifier, "checkpoints", reader.checkpoints) or ())
     after = _feed(reader, verifier, waiting, 0)
     with reader.snapshot():
         _feed(reader, verifier, waiting, after)
         for found in waiting:
             verifier.checkpoint(found)
-        heads = reader.heads(None, "")
+        heads = _read(verifier, "streams", lambda: reader.heads(None, "")) or []
         for what, position in reader.inconsistencies():
             verifier.problem(what, position=position)
     if check_blob is not None:
-        for blob, places in reader.blobs():
+        for blob, places in _read(verifier, "blobs", lambda: list(reader.blobs())) or ():
             verifier.blob(check_blob(blob), places)
     return verifier.finish(heads)
 
@@ -229,6 +231,14 @@ def verify_stream(reader: Reader, tenant: str, stream: str) -> Verification:
                 verifier.row(row)
             after = max(after + 1, rows[-1].seq)
     return verifier.finish(heads)
+
+
+def _read(verifier: Verifier, what: str, read: Callable[[], _Read]) -> _Read | None:
+    try:
+        return read()
+    except LogCorruptError:
+        verifier.problem(f"the database is damaged: its {what} cannot be read")
+        return None
 
 
 def _feed(reader: Reader, verifier: Verifier, waiting: deque[Checkpoint], after: int) -> int:
