@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import connect, dev, dispatch, engine, server, streams, voice, workers
+from bench import connect, dev, dispatch, engine, eventlog, media, server, streams, voice, workers
 from bench._figures import Figure, Options, as_json, circumstances, machine, table
 
 BENCHES = {
@@ -16,9 +16,11 @@ BENCHES = {
     "connect": connect.run,
     "streams": streams.run,
     "engine": engine.run,
+    "media": media.run,
     "dispatch": dispatch.run,
     "workers": workers.run,
     "dev": dev.run,
+    "eventlog": eventlog.run,
     "voice": voice.run,
 }
 

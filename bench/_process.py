@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,15 +63,20 @@ def program() -> str:
 
 
 @contextlib.asynccontextmanager
-async def greenroom(*arguments: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Running]:
-    """Run ``greenroom ARGUMENTS`` on free ports with data of its own, from exec to ready, and stop it after use."""
+async def greenroom(
+    *arguments: str, environment: Mapping[str, str] | None = None, command: Sequence[str] | None = None
+) -> AsyncIterator[Running]:
+    """Run ``greenroom ARGUMENTS`` on free ports with data of its own, from exec to ready, and stop it after use.
+
+    :param command: what to run in place of ``greenroom``.
+    """
     with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as folder:
         free = ("--port", "0", "--rtc-port", "0", "--data-dir", str(Path(folder) / "data"))
         log = Path(folder) / "log"
         started = time.perf_counter()
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                program(),
+                *(command or [program()]),
                 *arguments,
                 *free,
                 cwd=folder,
