@@ -22,7 +22,7 @@ setup: $(STAMPS)/native $(STAMPS)/console ## Install everything; leaves .venv/bi
 run: setup ## Start the embedded server, the example agent and the page.
 	@exec $(BIN)/greenroom dev
 
-test: setup $(STAMPS)/peers lint ## Run the linters and every test.
+test: setup $(STAMPS)/peers $(STAMPS)/load lint ## Run the linters and every test.
 	$(CARGO) test --release --locked --quiet
 	$(NPM) test
 	$(BIN)/pytest -n 2 --dist loadgroup
@@ -41,7 +41,7 @@ format: setup ## Format Python and Rust.
 	$(BIN)/ruff format .
 	$(CARGO) fmt --all
 
-bench: setup ## Print the figures, each beside what is expected of it.
+bench: setup $(STAMPS)/load ## Print the figures, each beside what is expected of it.
 	$(BIN)/python -m bench
 
 chaos: setup ## Run only the hostile-input tests, and the leak tests at full length.
@@ -56,6 +56,10 @@ $(STAMPS)/python: requirements-dev.txt constraints.txt scripts/setup.sh
 
 $(STAMPS)/native: $(STAMPS)/python $(RUST_SOURCES)
 	@scripts/setup.sh native
+	@touch $@
+
+$(STAMPS)/load: $(STAMPS)/native
+	@scripts/setup.sh load
 	@touch $@
 
 $(STAMPS)/console: $(STAMPS)/python $(CONSOLE_SOURCES)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepare a bare machine step by step; each step is a no-op when nothing is missing.
-#   scripts/setup.sh system|python|native|node|console|peers ...
+#   scripts/setup.sh system|python|native|node|console|peers|load ...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -87,6 +87,13 @@ step_peers() {
   [ -x /usr/bin/chromium ] || missing+=(chromium)
   have flite || missing+=(flite)
   [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+}
+
+# The program that loads a server in tests and benches. It shares what the media core was built of.
+step_load() {
+  rust_env
+  say "building greenroom-load"
+  cargo build --release --locked --quiet -p greenroom-load
 }
 
 for step in "$@"; do "step_$step"; done
