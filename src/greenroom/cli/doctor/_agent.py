@@ -24,6 +24,7 @@ _GREETING: Final = 6.0
 _LINE: Final = "Hello. Can you hear me?"
 #: Packets of audio that are no accident: 0.2 s.
 _VOICE: Final = 10
+_VOICE_LAG: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ async def check_agent(call: Call, caller: Participant, patience: float) -> str:
         await caller.until(lambda: RELIABLE in caller.channels, 1.0)
         caller.say(_LINE)
         await caller.until(lambda: _answer(caller, identity) != "", patience)
+    if _answer(caller, identity) and _has_voice(caller):
+        # Its words may be ahead of its voice.
+        await caller.until(lambda: caller.heard.strange >= _VOICE, _VOICE_LAG)
     answer = _answer(caller, identity)
     if not answer:
         raise FaultError(
@@ -105,6 +109,11 @@ def _why(call: Call) -> tuple[str, str] | None:
 
 def _agent_of(caller: Participant) -> models.ParticipantInfo | None:
     return next((one for one in caller.others.values() if one.kind == models.ParticipantInfo.AGENT), None)
+
+
+def _has_voice(caller: Participant) -> bool:
+    agent = _agent_of(caller)
+    return agent is not None and any(track.type == models.AUDIO for track in agent.tracks)
 
 
 def _answer(caller: Participant, identity: str) -> str:
