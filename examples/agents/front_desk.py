@@ -329,7 +329,8 @@ def await_microphone(session: AgentSession[None], room: rtc.Room, caller: rtc.Re
         if has_microphone(caller):
             room.off("track_subscribed", look)
             session.output.set_audio_enabled(able)
-            session.say(MICROPHONE_ON if able else TEXT_ONLY)
+            said_nothing = not any(item.type == "message" and item.role == "user" for item in session.history.items)
+            session.say(TEXT_ONLY if not able else GREETING if said_nothing else MICROPHONE_ON)
 
     room.on("track_subscribed", look)
     look()
