@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greenroom.link._api import LiveKit
+from greenroom.link._attendance import ObservePolicy, When
 from greenroom.link._errors import LinkError, NotFoundError, NotServedError, WebhookError
 from greenroom.link._events import (
     AgentStateChanged,
@@ -43,12 +44,14 @@ from greenroom.link._events import (
     WorkerGone,
     WorkerSeen,
 )
+from greenroom.link._observer import Call, Observer
 from greenroom.link._webhooks import verify_webhook
 from greenroom.link._workers import JobInfo, WorkerInfo, WorkerList
 
 __all__ = [
     "AgentStateChanged",
     "AmdPredicted",
+    "Call",
     "DispatchEnded",
     "DispatchPending",
     "EgressEnded",
@@ -67,6 +70,8 @@ __all__ = [
     "LiveKit",
     "NotFoundError",
     "NotServedError",
+    "ObservePolicy",
+    "Observer",
     "Overlap",
     "ParticipantConnectionAborted",
     "ParticipantJoined",
@@ -86,6 +91,7 @@ __all__ = [
     "UserStateChanged",
     "UserTranscribed",
     "WebhookError",
+    "When",
     "WorkerChanged",
     "WorkerEvent",
     "WorkerGone",
