@@ -14,7 +14,9 @@ from typing import Any, Final
 
 RATE: Final = 50
 _MEMORY: Final = 1024 * 1024 * 1024
-_LONGEST: Final = 24 * 60 * 60
+# Peaks that are made together; and how many times, for a day.
+_BLOCK: Final = 200
+_LONGEST: Final = 24 * 60 * 60 * RATE // _BLOCK
 
 
 def peaks(path: str) -> bytes:
@@ -22,44 +24,36 @@ def peaks(path: str) -> bytes:
     import av  # noqa: PLC0415 - the extra 'recordings'
     import numpy as np  # noqa: PLC0415
 
+    loudest: list[Any] = []
     with av.open(path, "r", format="ogg") as container:
         stream = container.streams.audio[0]
         stream.codec_context.thread_count = 1
         count = stream.codec_context.channels
         size = stream.codec_context.sample_rate // RATE
-        loudest: list[Any] = []
-        rest = np.zeros((count, 0), dtype=np.float32)
-        block: list[Any] = []
-        held = 0
+        # Joined before they become arrays: frames are many and small.
+        waiting = av.AudioFifo()
         for frame in container.decode(stream):
-            block.append(_samples(frame, count, np))
-            held += block[-1].shape[1]
-            if held < size * RATE:
-                continue
-            whole = np.concatenate([rest, *block], axis=1)
-            edge = whole.shape[1] // size * size
-            loudest.append(_loudest(whole[:, :edge], size, np))
-            rest, block, held = whole[:, edge:], [], 0
+            frame.pts = None
+            waiting.write(frame)
+            if waiting.samples >= size * _BLOCK:
+                loudest.append(_loudest(waiting.read(size * _BLOCK), count, size, np))
             if len(loudest) > _LONGEST:
                 raise ValueError("it is longer than a day")
-        whole = np.concatenate([rest, *block], axis=1)
-        if whole.shape[1]:
-            loudest.append(_loudest(np.pad(whole, ((0, 0), (0, -whole.shape[1] % size))), size, np))
+        rest = waiting.read() if waiting.samples else None
+        if rest is not None:
+            loudest.append(_loudest(rest, count, size, np))
     values = np.concatenate(loudest, axis=1) if loudest else np.zeros((count, 0), dtype=np.uint8)
     return bytes((count, 1)) + bytes(values.T.tobytes())
 
 
-def _samples(frame: Any, count: int, np: Any) -> Any:
-    found = frame.to_ndarray()
-    if found.dtype != np.float32:
-        found = found.astype(np.float32) / 32768.0
-    return found if found.shape[0] == count else found.reshape(-1, count).T
-
-
-def _loudest(samples: Any, size: int, np: Any) -> Any:
-    shaped = samples.reshape(samples.shape[0], -1, size)
-    top = np.maximum(shaped.max(axis=2), -shaped.min(axis=2))
-    return np.clip(np.rint(top * 255.0), 0, 255).astype(np.uint8)
+def _loudest(frame: Any, count: int, size: int, np: Any) -> Any:
+    samples = frame.to_ndarray()
+    if samples.shape[0] != count:
+        samples = samples.reshape(-1, count).T
+    samples = np.pad(samples, ((0, 0), (0, -samples.shape[1] % size))).reshape(count, -1, size)
+    full = 1.0 if samples.dtype.kind == "f" else float(np.iinfo(samples.dtype).max)
+    top = np.maximum(samples.max(axis=2).astype(np.float32), -samples.min(axis=2).astype(np.float32))
+    return np.clip(np.rint(top * (255.0 / full)), 0, 255).astype(np.uint8)
 
 
 def main() -> None:
