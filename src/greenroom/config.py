@@ -16,6 +16,7 @@ DEV_KEY: Final = "devkey"
 DEV_SECRET: Final = "secret"  # noqa: S105 - the development secret that every LiveKit tool knows
 DEFAULT_PORT: Final = 7880
 DEFAULT_RTC_PORT: Final = 7882
+DEFAULT_DATA_DIR: Final = Path(".greenroom")
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 # What LiveKit's messages can carry.
@@ -102,7 +103,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = DEFAULT_PORT
     rtc_port: int = DEFAULT_RTC_PORT
     node_ip: tuple[str, ...] = ()
-    data_dir: Path = Path(".greenroom")
+    data_dir: Path = DEFAULT_DATA_DIR
     observability_url: str = ""
     limits: Limits = Limits()
     room: RoomDefaults = RoomDefaults()

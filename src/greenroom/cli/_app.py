@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from greenroom import __version__
+from greenroom.cli._log_app import log
 from greenroom.cli._options import CallOptions, KeyOptions, ServerOptions
 from greenroom.errors import ConfigError
 
@@ -167,6 +168,9 @@ def token(
         ttl=ttl,
     )
     return token_command(options or KeyOptions(), request, as_json=as_json)
+
+
+app.command(log)
 
 
 def run_app(arguments: Sequence[str]) -> int:

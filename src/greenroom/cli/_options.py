@@ -72,3 +72,19 @@ class CallOptions(KeyOptions):
     """
 
     url: str | None = None
+
+
+@dataclass(kw_only=True)
+class LogOptions:
+    """Options of every command that opens the event log.
+
+    Parameters
+    ----------
+    data_dir
+        Directory for data; .greenroom by default. Environment: GREENROOM_DATA_DIR.
+    config
+        Configuration file, for the directory; greenroom.toml here when it exists. Environment: GREENROOM_CONFIG.
+    """
+
+    data_dir: Path | None = None
+    config: Path | None = None

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from greenroom.cli._options import CallOptions, KeyOptions, ServerOptions
+from greenroom.cli._options import CallOptions, KeyOptions, LogOptions, ServerOptions
 from greenroom.config import (
+    DEFAULT_DATA_DIR,
     DEFAULT_PORT,
     DEFAULT_RTC_PORT,
     DEV_KEY,
@@ -114,6 +115,13 @@ def _webhook(options: ServerOptions, environment: Mapping[str, str], file: Webho
     )
 
 
+def data_directory(options: LogOptions, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory for data. Raises :class:`ConfigError`."""
+    file = _read_file(options, environment)
+    named = _path(environment.get("GREENROOM_DATA_DIR") or file.data_dir)
+    return options.data_dir or named or DEFAULT_DATA_DIR
+
+
 def api_keys(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> tuple[ApiKey, ...]:
     """Return the API keys; the development key when none is given. Raises :class:`ConfigError`."""
     return _keys(options, environment, _read_file(options, environment))
@@ -170,7 +178,7 @@ def _keys(options: KeyOptions, environment: Mapping[str, str], file: ConfigFile)
     return keys or (_DEVELOPMENT,)
 
 
-def _read_file(options: KeyOptions, environment: Mapping[str, str]) -> ConfigFile:
+def _read_file(options: KeyOptions | LogOptions, environment: Mapping[str, str]) -> ConfigFile:
     named = options.config or environment.get("GREENROOM_CONFIG")
     path = Path(named or DEFAULT_FILE)
     try:

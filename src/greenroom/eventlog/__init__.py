@@ -20,6 +20,12 @@ from greenroom.eventlog._events import BlobRef, EventType, Raw, event, registere
 from greenroom.eventlog._log import EventLog
 from greenroom.eventlog._model import Appended, Erased, NewEvent, Record, StreamErased, StreamHead
 from greenroom.eventlog._reading import LogReader
+from greenroom.eventlog._telling import (
+    record_as_json,
+    record_as_line,
+    verification_as_json,
+    verification_as_lines,
+)
 from greenroom.eventlog._verify import Problem, Verification
 
 __all__ = [
@@ -49,6 +55,10 @@ __all__ = [
     "StreamHead",
     "Verification",
     "event",
+    "record_as_json",
+    "record_as_line",
     "registered",
     "upcast",
+    "verification_as_json",
+    "verification_as_lines",
 ]
