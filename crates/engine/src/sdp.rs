@@ -135,12 +135,29 @@ pub fn edit_offer(offer: &str) -> String {
     for part in split_sections(offer) {
         let audio = part.starts_with("m=audio");
         let unwanted = |line: &str| line.starts_with("a=") && NOT_FOR_AUDIO.iter().any(|end| line.ends_with(end));
+        let layer = granted_layer(part);
         for line in lines(part).filter(|line| !(audio && unwanted(line))) {
-            edited.push_str(line);
+            match layer {
+                Some(layer) if line.starts_with("a=simulcast:") => edited.extend(["a=simulcast:send ", layer]),
+                Some(layer) if attribute(line, "a=rid:").is_some_and(|(name, _)| name != layer) => continue,
+                _ => edited.push_str(line),
+            }
             edited.push_str("\r\n");
         }
     }
     edited
+}
+
+/// LiveKit's names of simulcast layers, the largest first. Clients list them in any order.
+const LAYERS: [&str; 6] = ["f", "h", "q", "0", "1", "2"];
+
+/// Of a section's simulcast layers (RFC 8853 section 5.1) the one that is taken in: the largest, and of layers with
+/// other names the first. The client then sends no other.
+fn granted_layer(section: &str) -> Option<&str> {
+    let list = lines(section).find_map(|line| line.strip_prefix("a=simulcast:send "))?.split(' ').next()?;
+    // Of alternatives the first; a tilde says that the layer is paused for now.
+    let names = || list.split(';').filter_map(|layer| Some(layer.split(',').next()?.trim_start_matches('~')));
+    LAYERS.iter().find_map(|wanted| names().find(|name| name == wanted)).or_else(|| names().next())
 }
 
 /// Edit str0m's answer.

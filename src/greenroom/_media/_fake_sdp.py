@@ -153,6 +153,10 @@ def _answer_section(
         kept = [line for line in kept if not line.endswith(_NOT_FOR_AUDIO)]
     if isinstance(planned, Receive) and part.kind == "audio":
         kept = [_opus(line, planned) for line in kept]
+    if layers := part.attribute("simulcast"):
+        names = layers.removeprefix("send ").replace("~", "").split(";")
+        largest = next((name for name in "fhq" if name in names), names[0])
+        kept += [f"a=rid:{largest} recv", f"a=simulcast:recv {largest}"]
     return [*head, *transport, *_direction(part, planned), "a=rtcp-mux", "a=rtcp-rsize", *kept]
 
 

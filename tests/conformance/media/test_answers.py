@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from greenroom._media import Section
+from greenroom._media import Receive, Section
 from greenroom.errors import MediaEngineError
 
 pytestmark = pytest.mark.conformance
@@ -129,6 +129,19 @@ async def test_who_hears_audio_is_not_asked_for_transport_wide_feedback(stage, f
     reply = await answer(stage, first_offer)
     asked = {block[0].split()[0]: "transport-cc" in "\n".join(block) for block in media(reply.sdp)}
     assert asked == {"m=audio": False, "m=video": True}
+
+
+@pytest.mark.parametrize("layers", ["q;h;f", "f;h;q", "q;~h;~f", "h;q"])
+async def test_of_simulcast_layers_only_the_largest_is_taken_in(stage, publish_offer, layers):
+    offer = publish_offer.replace("a=simulcast:send q;h;f", f"a=simulcast:send {layers}")
+    if "f" not in layers:
+        offer = re.sub(r"a=rid:f .*\r\n", "", offer)
+    stage.engine.create_transport(1)
+    (mid,) = [mid for mid, block in enumerate(blocks(offer)) if f"a=simulcast:send {layers}" in block]
+    reply = await stage.engine.accept_offer(1, offer, {str(mid): Receive()})
+    kept = [line for line in blocks(reply.sdp)[mid] if line.startswith(("a=rid:", "a=simulcast:"))]
+    largest = "f" if "f" in layers else "h"
+    assert kept == [f"a=rid:{largest} recv", f"a=simulcast:recv {largest}"]
 
 
 async def test_the_engine_is_ice_lite_and_dtls_server(stage, first_offer):

@@ -81,12 +81,12 @@ class TestJoining:
         assert (await client.receive("answer")).answer.id == 1
 
     async def test_tracks_asked_for_in_the_join_request_are_answered_after_the_join_response(self, hall):
-        asked = [rtc.AddTrackRequest(cid="mic"), rtc.AddTrackRequest(cid="cam", type=models.VIDEO)]
+        asked = [rtc.AddTrackRequest(cid="mic"), rtc.AddTrackRequest(cid="d", type=models.DATA)]
         client = await hall.connect(request=join_request(add_track_requests=asked))
         assert client.kinds[0] == "join"
         assert (await client.receive("track_published")).track_published.cid == "mic"
         response = (await client.receive("request_response")).request_response
-        assert response.add_track.cid == "cam"
+        assert response.add_track.cid == "d"
         assert response.reason == rtc.RequestResponse.UNSUPPORTED_TYPE
 
     async def test_a_candidate_before_the_offer_waits_for_it(self, dark_hall):

@@ -82,10 +82,10 @@ class TestAnnouncing:
             assert message.request_response.reason == Reason.NOT_ALLOWED
             assert message.request_response.add_track.cid == "c"
 
-    def test_video_is_refused_in_words(self, stage):
-        (message,) = stage.client("alice").announce("cam", type=models.VIDEO, source=Source.CAMERA)
+    def test_what_is_neither_audio_nor_video_is_refused_in_words(self, stage):
+        (message,) = stage.client("alice").announce("d", type=models.DATA)
         assert message.request_response.reason == Reason.UNSUPPORTED_TYPE
-        assert "not served yet" in message.request_response.message
+        assert "only audio and video" in message.request_response.message
 
     def test_an_unknown_sid_is_not_found(self, stage):
         (message,) = stage.client("alice").announce("c", sid="TR_AMxxxxxxxxxxxx")
@@ -199,12 +199,6 @@ class TestSections:
         mid = alice.add_section("mic")
         alice.offer()
         assert [track.mid for track in alice.participant.tracks] == [mid]
-
-    def test_video_sections_stay_inactive(self, stage):
-        alice = stage.client("alice")
-        mid = alice.add_section("cam", kind="video")
-        alice.offer()
-        assert mid not in alice.plan
 
     def test_an_offer_without_change_changes_nothing(self, stage):
         alice, bob = stage.client("alice"), stage.client("bob")

@@ -98,11 +98,12 @@ def _mute(participant: Participant, request: rtc.SignalRequest, now: float) -> S
     return tracks.mute(participant, mute.sid, now, muted=mute.muted)
 
 
-def _update_audio_track(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
-    tracks, update = participant.room.tracks, request.update_audio_track
+def _update_track(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
+    kind = request.WhichOneof("message") or ""
+    tracks, update = participant.room.tracks, getattr(request, kind)
     if tracks.find(participant, update.track_sid) is None:
-        return _respond(participant, _Reason.NOT_FOUND, _NO_TRACK, update_audio_track=update)
-    return tracks.update_audio(participant, update, now)
+        return _respond(participant, _Reason.NOT_FOUND, _NO_TRACK, **{kind: update})
+    return tracks.update(participant, update, now)
 
 
 def _subscription(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
@@ -115,10 +116,6 @@ def _track_setting(participant: Participant, request: rtc.SignalRequest, _now: f
 
 def _subscription_permission(participant: Participant, request: rtc.SignalRequest, now: float) -> Sequence[Effect]:
     return participant.room.tracks.permit(participant, request.subscription_permission, now)
-
-
-def _update_video_track(participant: Participant, request: rtc.SignalRequest, _now: float) -> list[Effect]:
-    return _respond(participant, _Reason.NOT_FOUND, _NO_TRACK, update_video_track=request.update_video_track)
 
 
 def _publish_data_track(participant: Participant, request: rtc.SignalRequest, _now: float) -> list[Effect]:
@@ -145,11 +142,11 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "simulate": _simulate,
     "add_track": _add_track,
     "mute": _mute,
-    "update_audio_track": _update_audio_track,
+    "update_audio_track": _update_track,
     "subscription": _subscription,
     "track_setting": _track_setting,
     "subscription_permission": _subscription_permission,
-    "update_video_track": _update_video_track,
+    "update_video_track": _update_track,
     "publish_data_track_request": _publish_data_track,
     "unpublish_data_track_request": _unpublish_data_track,
     "store_data_blob_request": _data_blob,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_QUEUED: Final = 3
 _SENDING: Final = frozenset({"sendonly", "sendrecv"})
-_SERVED_NAMES: Final = frozenset({"audio"})
+_MEDIA: Final = frozenset({"audio", "video"})
 
 
 class Publisher:
@@ -91,7 +91,7 @@ class Publisher:
         Returns what to answer, by mid, and the pending tracks that have been found with their mids. Sections
         that nobody has announced are answered, too: their announcement may be on its way.
         """
-        sending = [s for s in sections if s.kind in _SERVED_NAMES and s.direction in _SENDING]
+        sending = [s for s in sections if s.kind in _MEDIA and s.direction in _SENDING]
         known = set(self.mids)
         self.mids.update(section.mid for section in sending)
         plan: dict[str, Receive] = {}
@@ -149,7 +149,7 @@ def refusal(
         what = "not allowed to publish" + f" {Source.Name(request.source).lower()}" * bool(request.source)
         return reason.NOT_ALLOWED, what
     if request.type not in SERVED:
-        return reason.UNSUPPORTED_TYPE, "video is not served yet, only audio"
+        return reason.UNSUPPORTED_TYPE, "only audio and video are served"
     if max(len(request.cid), len(request.name), len(request.stream)) > name:
         return reason.LIMIT_EXCEEDED, f"a name or id exceeds the limit of {name} characters"
     if request.sid and publisher.find(request.sid) is None:

@@ -17,10 +17,10 @@ Source = models.TrackSource
 Kind = models.TrackType
 
 #: Kinds of tracks that are carried.
-SERVED: Final = frozenset({Kind.AUDIO})
+SERVED: Final = frozenset({Kind.AUDIO, Kind.VIDEO})
 
 _KIND_NAMES: Final = {Kind.AUDIO: "audio", Kind.VIDEO: "video", Kind.DATA: "data"}
-_MIME_TYPES: Final = {Kind.AUDIO: "audio/opus"}
+_CODECS: Final = {codec.lower(): codec for codec in ("VP8", "H264", "VP9", "AV1")}
 _KIND_LETTERS: Final = {Kind.AUDIO: "A", Kind.VIDEO: "V"}
 _SOURCE_LETTERS: Final = {
     Source.CAMERA: "C",
@@ -75,13 +75,21 @@ class Track:
         for codec in self.info.codecs:
             codec.mid = mid
 
+    def update(self, update: rtc.UpdateLocalAudioTrack | rtc.UpdateLocalVideoTrack) -> None:
+        """Take over what the publisher says of a track that it has announced before."""
+        if isinstance(update, rtc.UpdateLocalAudioTrack):
+            _set_features(self.info, update.features)
+        else:
+            self.info.width, self.info.height = update.width, update.height
+
     def touch(self, now: float) -> None:
         """Note a change of the info."""
         self.info.version.unix_micro = int(now * 1_000_000)
 
 
 def _info(request: rtc.AddTrackRequest) -> models.TrackInfo:
-    mime_type = _MIME_TYPES.get(request.type, "")
+    mime_type = _mime_type(request)
+    layers = _layers(request)
     stereo = request.stereo or models.TF_STEREO in request.audio_features
     info = models.TrackInfo(
         sid=_new_sid(request),
@@ -92,9 +100,9 @@ def _info(request: rtc.AddTrackRequest) -> models.TrackInfo:
         width=request.width,
         height=request.height,
         disable_dtx=request.disable_dtx or models.TF_NO_DTX in request.audio_features,
-        layers=request.layers,
+        layers=layers,
         mime_type=mime_type,
-        codecs=[models.SimulcastCodecInfo(mime_type=mime_type, cid=request.cid, layers=request.layers)],
+        codecs=[models.SimulcastCodecInfo(mime_type=mime_type, cid=request.cid, layers=layers)],
         stereo=stereo,
         disable_red=request.disable_red,
         encryption=request.encryption,
@@ -102,11 +110,31 @@ def _info(request: rtc.AddTrackRequest) -> models.TrackInfo:
         backup_codec_policy=request.backup_codec_policy,
         packet_trailer_features=request.packet_trailer_features,
     )
-    set_features(info, request.audio_features)
+    _set_features(info, request.audio_features)
     return info
 
 
-def set_features(info: models.TrackInfo, features: Iterable[models.AudioTrackFeature]) -> None:
+def _mime_type(request: rtc.AddTrackRequest) -> str:
+    """Return what the track will be sent in; empty for video whose publisher has not said."""
+    if request.type == Kind.AUDIO:
+        return "audio/opus"
+    codec = request.simulcast_codecs[0].codec if request.simulcast_codecs else ""
+    name = _CODECS.get(codec.lower().removeprefix("video/"), "")
+    return name and f"video/{name}"
+
+
+def _layers(request: rtc.AddTrackRequest) -> list[models.VideoLayer]:
+    """Return the one layer that is taken in, of however many were announced; alone it counts as high."""
+    announced = request.layers or (request.simulcast_codecs[0].layers if request.simulcast_codecs else ())
+    layer = models.VideoLayer()
+    for largest in sorted(announced, key=lambda layer: layer.width * layer.height)[-1:]:
+        layer.CopyFrom(largest)
+        layer.quality = models.HIGH
+        return [layer]
+    return []
+
+
+def _set_features(info: models.TrackInfo, features: Iterable[models.AudioTrackFeature]) -> None:
     """Replace the audio features; what was negotiated (stereo, DTX) stays true to the track."""
     wanted = set(features) - {models.TF_STEREO, models.TF_NO_DTX}
     if info.stereo:

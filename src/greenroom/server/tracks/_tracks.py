@@ -13,12 +13,13 @@ from livekit.protocol import models, rtc
 
 from greenroom._media import Section, TrackId
 from greenroom.config import Limits
+from greenroom.server.tracks._backlog import SLICE, Backlog
 from greenroom.server.tracks._effects import Mute, Publish, Published, Signal, TrackChange, TrackEffect, Unpublish
 from greenroom.server.tracks._negotiation import Negotiation
 from greenroom.server.tracks._publisher import MAX_QUEUED, Publisher, refusal
 from greenroom.server.tracks._speakers import INTERVAL, Speakers, speakers_changed
 from greenroom.server.tracks._subscriber import Subscriber
-from greenroom.server.tracks._track import Track, set_features
+from greenroom.server.tracks._track import Track
 
 if TYPE_CHECKING:
     from greenroom.server.room import Participant
@@ -56,6 +57,7 @@ class Tracks:
         self._announce = announce
         self._seats: dict[str, _Seat] = {}
         self._published: dict[str, Track] = {}
+        self._backlog: Backlog[_Seat] = Backlog()
         self._speakers = Speakers()
         self._heard_at: float | None = None
 
@@ -79,7 +81,7 @@ class Tracks:
         affected: dict[str, _Seat] = {}
         for track in list(seat.publisher.published.values()):
             effects += self._take_away(seat, track, affected)
-        return effects + self._settle(affected.values(), now)
+        return effects + self._look_at(affected.values(), now)
 
     def close(self) -> list[TrackEffect]:
         """End everything at once."""
@@ -88,6 +90,7 @@ class Tracks:
             ended += [Unpublish(track.number), TrackChange(track.owner, track.info, published=False)]
         self._published.clear()
         self._seats.clear()
+        self._backlog.clear()
         return ended
 
     # Publishing
@@ -140,9 +143,7 @@ class Tracks:
         if first:
             effects.append(Published(owner))
         effects += [TrackChange(owner, track.info, published=True) for _, track in tracks]
-        for _, track in tracks:
-            effects += self._consider_everybody(track)
-        return effects + self._settle(self._seats.values(), now)
+        return effects + self._reconsider([track for _, track in tracks], now)
 
     def _retract(self, seat: _Seat, tracks: Iterable[Track], now: float, *, tell: bool) -> list[TrackEffect]:
         """End published tracks. Whoever was queued under their ids comes next.
@@ -159,7 +160,7 @@ class Tracks:
         if ended:
             owner.touch()
             effects += self._announce(owner, now) if tell else []
-        return effects + self._settle(affected.values(), now) + self._next_queued(seat, now)
+        return effects + self._look_at(affected.values(), now) + self._next_queued(seat, now)
 
     def _take_away(self, seat: _Seat, track: Track, affected: dict[str, _Seat]) -> list[TrackEffect]:
         seat.publisher.published.pop(track.mid, None)
@@ -197,14 +198,14 @@ class Tracks:
             return []
         return [Mute(track.number, muted), *self._changed(track, now)]
 
-    def update_audio(
-        self, participant: Participant, update: rtc.UpdateLocalAudioTrack, now: float
+    def update(
+        self, participant: Participant, update: rtc.UpdateLocalAudioTrack | rtc.UpdateLocalVideoTrack, now: float
     ) -> list[TrackEffect]:
-        """Change the features of one of the participant's audio tracks, and tell the others."""
+        """Change what is said of one of the participant's tracks, and tell the others."""
         track = self.find(participant, update.track_sid)
         if track is None:
             return []
-        set_features(track.info, update.features)
+        track.update(update)
         return self._changed(track, now) if track.mid else []
 
     def _changed(self, track: Track, now: float) -> list[TrackEffect]:
@@ -279,12 +280,29 @@ class Tracks:
         seat.publisher.permit(permission)
         return self._reconsider(list(seat.publisher.published.values()), now)
 
-    def _reconsider(self, tracks: Iterable[Track], now: float) -> list[TrackEffect]:
-        effects = [effect for track in tracks for effect in self._consider_everybody(track)]
-        return effects + self._settle(self._seats.values(), now)
+    @property
+    def is_behind(self) -> bool:
+        """Whether :meth:`catch_up` has something to do."""
+        return bool(self._backlog)
 
-    def _consider_everybody(self, track: Track) -> list[TrackEffect]:
-        return [effect for seat in self._seats.values() for effect in self._consider(seat, track)]
+    def catch_up(self, now: float) -> list[TrackEffect]:
+        """Look at the next people who wait for it; in a large room that is not done all at once."""
+        effects: list[TrackEffect] = []
+        seen: list[_Seat] = []
+        for seat, tracks in self._backlog.take(SLICE):
+            if self._seats.get(seat.participant.sid) is seat:
+                seen.append(seat)
+                for track in tracks:
+                    if self._published.get(track.sid) is track:
+                        effects += self._consider(seat, track)
+        return effects + self._settle(seen, now)
+
+    def _reconsider(self, tracks: Iterable[Track], now: float) -> list[TrackEffect]:
+        return self._look_at(self._seats.values(), now, tracks)
+
+    def _look_at(self, seats: Iterable[_Seat], now: float, tracks: Iterable[Track] = ()) -> list[TrackEffect]:
+        self._backlog.add(tracks, seats)
+        return self.catch_up(now)
 
     def _consider(self, seat: _Seat, track: Track) -> list[TrackEffect]:
         """Decide whether somebody receives a track, and tell it when the publisher does not let it."""
