@@ -131,7 +131,11 @@ class Participant:
         """Say a line in the chat; whether it could be sent."""
         packets = text_stream(text, self._sequence)
         self._sequence += len(packets)
-        return all(self._calls.send(self._call, RELIABLE, packet) for packet in packets)
+        try:
+            return all(self._calls.send(self._call, RELIABLE, packet) for packet in packets)
+        except ValueError:
+            # The connection was lost meanwhile.
+            return False
 
     async def _send(self, **message: object) -> None:
         assert self._socket is not None
