@@ -8,13 +8,14 @@ import json
 import sys
 from pathlib import Path
 
-from bench import connect, dev, dispatch, engine, eventlog, media, server, streams, voice, workers
+from bench import connect, dev, dispatch, engine, eventlog, media, rooms, server, streams, voice, workers
 from bench._figures import Figure, Options, as_json, circumstances, machine, table
 
 BENCHES = {
     "server": server.run,
     "connect": connect.run,
     "streams": streams.run,
+    "rooms": rooms.run,
     "engine": engine.run,
     "media": media.run,
     "dispatch": dispatch.run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -139,3 +140,33 @@ async def test_a_vanished_client_ends_it_quietly(outbox, socket):
 async def test_closing_before_the_upgrade_does_not_wait(outbox):
     outbox.close()
     await outbox.wait_closed()
+
+
+class TestPace:
+    async def test_a_message_for_many_is_written_to_some_in_each_turn_of_the_loop(self, overflow, monkeypatch):
+        monkeypatch.setattr(_outbox, "TURN", 3)
+        pace = _outbox.Pace()
+        sockets = [Socket() for _ in range(10)]
+        outboxes = [Outbox(socket.send, overflow, pace) for socket in sockets]
+        for outbox in outboxes:
+            outbox.start()
+        await asyncio.sleep(0)
+        pace.wake(asyncio.Event())
+        for number in range(2):
+            for outbox in outboxes:
+                outbox.send(message(number))
+        written = [0]
+        while written[-1] < len(sockets):
+            await asyncio.sleep(0)
+            written.append(sum(bool(socket.sent) for socket in sockets))
+        assert max(after - before for before, after in itertools.pairwise(written)) <= 3
+        assert [socket.tokens for socket in sockets] == [["0000", "0001"]] * 10
+
+    async def test_whoever_is_written_to_alone_does_not_wait(self, socket, overflow):
+        outbox = Outbox(socket.send, overflow)
+        outbox.start()
+        for number in range(3):
+            await asyncio.sleep(0)
+            outbox.send(message(number))
+            await asyncio.sleep(0)
+            assert socket.tokens[-1] == f"{number:04}"

@@ -8,6 +8,7 @@ import pytest
 from livekit.protocol import models, rtc
 
 from greenroom._media import Receive, Section
+from greenroom.server.tracks import _tracks
 from greenroom.server.tracks._effects import Forward, Pause, Unforward
 from greenroom.server.tracks._subscriber import MAX_UNKNOWN, OFFER_PATIENCE, UNKNOWN_PATIENCE
 from support.track_rooms import TrackStage
@@ -409,3 +410,77 @@ def test_whatever_happens_everybody_hears_in_the_end_what_it_may(seed):
         )
         assert client.hears == expected
         assert sorted(client.receiving.values()) == expected
+
+
+class TestLargeRooms:
+    """Where not everybody is looked at in one go."""
+
+    PEOPLE = 7
+
+    @pytest.fixture(autouse=True)
+    def small_slices(self, monkeypatch):
+        monkeypatch.setattr(_tracks, "SLICE", 3)
+
+    def catch_up(self, stage):
+        """Do what is due, a slice at a time; returns how many slices that were."""
+        for slices in range(100):
+            due = stage.room.flush_at
+            if due is None or due > stage.now:
+                return slices
+            stage.do(stage.room.flush(stage.now))
+        raise AssertionError("it is never done")
+
+    def asked(self, people):
+        return sum(len(one.of("media_sections_requirement")) for one in people)
+
+    def test_everybody_is_told_of_a_track_at_once_and_asked_for_an_offer_in_slices(self, stage):
+        alice = stage.client("alice")
+        people = [stage.client(f"p{n}") for n in range(self.PEOPLE)]
+        self.catch_up(stage)
+        sid = alice.publish("mic")
+        assert all(stage.updates(one.participant)[-1].tracks[0].sid == sid for one in people)
+        assert self.asked(people) == 2
+        assert self.catch_up(stage) == 2
+        assert self.asked(people) == self.PEOPLE
+        for one in people:
+            one.follow()
+        assert [one.hears for one in people] == [[sid]] * self.PEOPLE
+
+    def test_what_has_ended_and_who_has_left_meanwhile_is_passed_over(self, stage):
+        alice = stage.client("alice")
+        people = [stage.client(f"p{n}") for n in range(self.PEOPLE)]
+        alice.publish("mic")
+        stage.do(stage.room.client_left(people[-1].participant, 1, stage.now))
+        alice.set_direction("7", "inactive")
+        alice.offer()
+        self.catch_up(stage)
+        for one in people[:-1]:
+            one.follow()
+            assert one.hears == []
+        assert people[-1].of("media_sections_requirement") == []
+
+    def test_sections_of_a_track_that_ended_are_emptied_in_slices(self, stage):
+        alice = stage.client("alice")
+        people = [stage.client(f"p{n}") for n in range(self.PEOPLE)]
+        alice.publish("mic")
+        self.catch_up(stage)
+        for one in people:
+            one.follow()
+        before = self.asked(people)
+        alice.set_direction("7", "inactive")
+        alice.offer()
+        assert [one.hears for one in people] == [[]] * self.PEOPLE
+        assert self.asked(people) == before + 3
+        self.catch_up(stage)
+        assert self.asked(people) == before + self.PEOPLE
+
+    def test_an_offer_that_comes_before_its_turn_is_answered_and_not_asked_for_again(self, stage):
+        alice = stage.client("alice")
+        people = [stage.client(f"p{n}") for n in range(self.PEOPLE)]
+        sid = alice.publish("mic")
+        last = people[-1]
+        last.ask(**subscribe(sid))
+        last.follow()
+        assert last.hears == [sid]
+        self.catch_up(stage)
+        assert len(last.of("media_sections_requirement")) == 1

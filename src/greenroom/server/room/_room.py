@@ -91,6 +91,8 @@ class Room:
     @property
     def flush_at(self) -> float | None:
         """When :meth:`flush` has something to do."""
+        if self.tracks.is_behind:
+            return 0.0
         return min((due for due in (self._announcements.due, self._answers.due) if due is not None), default=None)
 
     @property
@@ -357,7 +359,7 @@ class Room:
         """Tell what was put off until now; due at :attr:`flush_at`."""
         due = self._announcements.due
         gathered = self._announcements.flush() if due is not None and due <= now else []
-        return [*gathered, *self._answers.flush(now)]
+        return [*gathered, *self._answers.flush(now), *(self.tracks.catch_up(now) if self.tracks.is_behind else ())]
 
     def tick(self, now: float) -> list[Effect]:
         """Do what time brings: timeouts, fresh tokens, counts, the end of an empty room. Call every second."""

@@ -14,6 +14,44 @@ from greenroom.server.room import Outgoing
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_MESSAGES: Final = 4096
 CLOSE_TIMEOUT: Final = 2.0
+#: Connections that begin to write in one turn of the event loop. It takes some 2 ms.
+TURN: Final = 50
+
+
+class Pace:
+    """Lets so many connections begin to write in each turn of the event loop.
+
+    What is told to a thousand people at once is written to all of them before the loop does anything else,
+    unless they take turns.
+    """
+
+    def __init__(self) -> None:
+        self._left = TURN
+        self._waiting: deque[asyncio.Event] = deque()
+        self._scheduled = False
+
+    def wake(self, writer: asyncio.Event) -> None:
+        """Set an event: now, or in one of the next turns, after those that wait already."""
+        if self._left and not self._waiting:
+            self._left -= 1
+            writer.set()
+        else:
+            self._waiting.append(writer)
+        self._schedule()
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self._left = TURN
+        while self._left and self._waiting:
+            self._left -= 1
+            self._waiting.popleft().set()
+        if self._left < TURN:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
 
 class Outbox:
@@ -21,11 +59,14 @@ class Outbox:
 
     :param send: the ASGI channel of an accepted WebSocket.
     :param on_overflow: called once, on the loop's next turn, when the client has fallen too far behind.
+    :param pace: shared by all connections that are written to on one event loop.
     """
 
-    def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
+    def __init__(self, send: Send, on_overflow: Callable[[], None], pace: Pace | None = None) -> None:
         self._send = send
         self._on_overflow = on_overflow
+        self._pace = pace or Pace()
+        self._idle = True
         self._queue: deque[Outgoing] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
@@ -45,8 +86,9 @@ class Outbox:
             self._queue.clear()
             self.close()
             asyncio.get_running_loop().call_soon(self._on_overflow)
-        else:
-            self._wake.set()
+        elif self._idle:
+            self._idle = False
+            self._pace.wake(self._wake)
 
     def close(self) -> None:
         """Close once everything queued has been written, or after 2 s. Idempotent."""
@@ -88,6 +130,7 @@ class Outbox:
                 if self._closing:
                     break
                 self._wake.clear()
+                self._idle = True
                 await self._wake.wait()
             await self._send({"type": "websocket.close", "code": 1000})
         except OSError:

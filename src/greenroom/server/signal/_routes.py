@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from greenroom.errors import GreenroomError
 from greenroom.server.room import RoomManager
 from greenroom.server.signal._access import RefusedError, admit
+from greenroom.server.signal._outbox import Pace
 from greenroom.server.signal._session import SignalSession
 
 _log = logging.getLogger("greenroom.server")
@@ -21,9 +22,10 @@ _log = logging.getLogger("greenroom.server")
 def signal_routes(rooms: RoomManager) -> list[BaseRoute]:
     """Return ``/rtc/v1`` and ``/rtc`` with their validation, over ``rooms``."""
     routes: list[BaseRoute] = []
+    pace = Pace()
     for path, single in (("/rtc/v1", True), ("/rtc", False)):
         routes += [
-            WebSocketRoute(path, SignalEndpoint(rooms, single=single)),
+            WebSocketRoute(path, SignalEndpoint(rooms, pace, single=single)),
             Route(path, _not_an_upgrade),
             Route(f"{path}/validate", ValidateEndpoint(rooms, single=single), methods=["GET"]),
         ]
@@ -40,14 +42,15 @@ class SignalEndpoint:
     :param single: whether the path is for single peer connection only.
     """
 
-    def __init__(self, rooms: RoomManager, *, single: bool) -> None:
+    def __init__(self, rooms: RoomManager, pace: Pace, *, single: bool) -> None:
         self._rooms = rooms
+        self._pace = pace
         self._single = single
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         await receive()
-        session = SignalSession(self._rooms, receive, send)
+        session = SignalSession(self._rooms, receive, send, self._pace)
         try:
             admission = admit(self._rooms, _headers(scope), _query(scope), single=self._single)
             if admission.request.reconnect:

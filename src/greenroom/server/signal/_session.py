@@ -16,7 +16,7 @@ from greenroom.errors import MediaEngineError
 from greenroom.server.room import Effect, Outgoing, Participant, RoomManager, leave
 from greenroom.server.signal._access import Admission
 from greenroom.server.signal._frames import FrameError, decode_request
-from greenroom.server.signal._outbox import Outbox
+from greenroom.server.signal._outbox import Outbox, Pace
 from greenroom.server.signal._requests import add_track, handle_request
 from greenroom.server.tracks import Negotiation
 
@@ -31,11 +31,11 @@ _MAX_EARLY_CANDIDATES: Final = 100
 class SignalSession:
     """Carries one participant's signalling. Frames are handled one after the other, in order."""
 
-    def __init__(self, rooms: RoomManager, receive: Receive, send: Send) -> None:
+    def __init__(self, rooms: RoomManager, receive: Receive, send: Send, pace: Pace) -> None:
         self._rooms = rooms
         self._receive = receive
         self._send = send
-        self._outbox = Outbox(send, self._overflowed)
+        self._outbox = Outbox(send, self._overflowed, pace)
         self._participant: Participant | None = None
         self._negotiated = False
         self._early_candidates: list[str] = []
