@@ -219,7 +219,7 @@ RULES = [
 # all, a cough, makes the agent pause; then it goes on.
 TURN_HANDLING: TurnHandlingOptions = {
     "turn_detection": "vad",
-    "interruption": {"mode": "vad", "min_duration": 0.15, "false_interruption_timeout": 1.5},
+    "interruption": {"mode": "vad", "min_duration": 0.1, "false_interruption_timeout": 1.5},
 }
 
 
