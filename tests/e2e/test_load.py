@@ -51,14 +51,14 @@ async def test_a_subscriber_gets_the_tracks_it_asks_for(tmp_path: Path) -> None:
 
 
 async def test_two_hundred_comings_and_goings_leave_nothing_behind(tmp_path: Path) -> None:
-    async with lone_server(tmp_path) as (program, url):
+    async with lone_server(tmp_path) as (program, url), api.LiveKitAPI(url, "devkey", "secret") as client:
         await load(url, "--room", "first", "--subscribers", "2", "--seconds", "0")
+        await client.room.list_rooms(api.ListRoomsRequest())
         before = descriptors(program)
         churn = ("--subscribers", "40", "--cycles", "4", "--rate", "10", "--warm-up", "0", "--seconds", "0")
         told = await load(url, *churn, "--patience", str(PATIENCE))
         assert (told["ready"]["joins"], told["ready"]["failures"]) == (201, {})
-        async with api.LiveKitAPI(url, "devkey", "secret") as client, asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             here = api.ListParticipantsRequest(room="load-0")
-            while (await client.room.list_participants(here)).participants:
-                await program.line("participant left", after=len(program.lines))
-        assert descriptors(program) <= before
+            while (await client.room.list_participants(here)).participants or descriptors(program) > before:
+                pass
