@@ -31,6 +31,7 @@ class PeaksError(GreenroomError):
     """The audio of a recording cannot be decoded."""
 
     code = "peaks_failed"
+    status = 422
 
 
 class Waveform(msgspec.Struct, frozen=True, kw_only=True):
