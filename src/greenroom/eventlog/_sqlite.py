@@ -6,26 +6,25 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from greenroom.eventlog._chain import EMPTY, SALT, Append, Encoded, Head, Place, Plan, StreamKey, plan
+from greenroom.eventlog._chain import EMPTY, SALT, Append, Encoded, Head, Plan, StreamKey, plan
 from greenroom.eventlog._checkpoints import Checkpoint, SigningKey, make
 from greenroom.eventlog._errors import EventLogError
 from greenroom.eventlog._model import ERASED, Appended, StreamErased
 from greenroom.eventlog._sqlite_file import MARK_EVERY, connect, translated
+from greenroom.eventlog._sqlite_keys import Keys
 from greenroom.eventlog._sqlite_reader import CHECKPOINTS, WALK, SqliteReader
+from greenroom.eventlog._sqlite_rows import chunks, insert, marks
 from greenroom.eventlog._store import Erasure
 
 _CACHED_STREAMS: Final = 50_000
 # Payloads deleted in one transaction, so that appends do not wait for long.
 ERASED_AT_ONCE: Final = 5_000
-# Rows in one INSERT. Each statement run hands the interpreter's lock back and forth: few long ones
-# are quick beside a busy event loop, where thousands of short ones starve.
-_CHUNKS: Final = (128, 32, 8, 1)
 
 
 class SqliteStore:
@@ -38,6 +37,7 @@ class SqliteStore:
         self._position = 0
         self._last_stream = 0
         self._streams: dict[StreamKey, tuple[int, Head]] = {}
+        self._keys = Keys(self._connection)
 
     def head(self) -> int:
         """Return the last position."""
@@ -110,7 +110,7 @@ class SqliteStore:
             )
             heads = [((tenant, name), Head(*head)) for tenant, name, *head in grown]
             made = make(last, heads, position=self._position, now=now, key=key)
-            self._many(f"INSERT INTO checkpoints ({', '.join(Checkpoint._fields)})", [made])
+            insert(self._connection, f"INSERT INTO checkpoints ({', '.join(Checkpoint._fields)})", [made])
         return True
 
     def unreferenced(self, hashes: Iterable[str]) -> list[str]:
@@ -125,7 +125,7 @@ class SqliteStore:
         return plan(
             appends,
             heads=self._heads({(append.tenant, append.stream) for append in appends}),
-            known=self._known(appends),
+            known=self._keys.find(appends),
             position=self._position,
             now=now,
             salts=os.urandom(SALT * sum(len(append.events) for append in appends)),
@@ -146,26 +146,9 @@ class SqliteStore:
             heads[key] = cached[1]
         return heads
 
-    def _known(self, appends: Sequence[Append]) -> dict[tuple[str, str], Place]:
-        wanted: dict[str, list[str]] = {}
-        for append in appends:
-            for found in append.events:
-                if found.key:
-                    wanted.setdefault(append.tenant, []).append(found.key)
-        known = {}
-        for tenant, keys in wanted.items():
-            for some in _chunks(keys):
-                rows = self._connection.execute(
-                    "SELECT key, position, seq FROM events "  # noqa: S608
-                    f"WHERE key != '' AND tenant = ? AND key IN ({_marks(len(some))})",
-                    (tenant, *some),
-                )
-                for key, position, seq in rows:
-                    known[tenant, key] = Place(position, seq)
-        return known
-
     def _insert(self, planned: Plan, now: int) -> dict[StreamKey, int]:
         rows = planned.rows
+        self._keys.file(self._position)
         ids = {}
         last = self._last_stream
         for key in planned.heads:
@@ -173,43 +156,41 @@ class SqliteStore:
             if cached is None:
                 last += 1
             ids[key] = last if cached is None else cached[0]
-        self._many(
+        insert(
+            self._connection,
             "INSERT INTO streams (id, tenant, name, position, seq, hash, recorded_at)",
             [(ids[key], *key, *head, now) for key, head in planned.heads.items()],
             "ON CONFLICT (id) DO UPDATE SET position = excluded.position, seq = excluded.seq, hash = excluded.hash, "
             "recorded_at = excluded.recorded_at",
         )
-        self._many(
+        insert(
+            self._connection,
             "INSERT INTO events (position, tenant, stream, seq, type, version, at, recorded_at, key, digest, hash, "
             "previous)",
             [(r[0], r[1], ids[r[1], r[2]], *r[3:11], r[13]) for r in rows],
         )
-        self._many("INSERT INTO payloads (position, salt, payload)", [(r[0], r[11], r[12]) for r in rows])
-        marks = [(ids[r[1], r[2]], r[3], r[0]) for r in rows if not r[3] % MARK_EVERY]
-        self._many("INSERT INTO marks (stream, seq, position)", marks)
+        insert(self._connection, "INSERT INTO payloads (position, salt, payload)", [(r[0], r[11], r[12]) for r in rows])
+        marked = [(ids[r[1], r[2]], r[3], r[0]) for r in rows if not r[3] % MARK_EVERY]
+        insert(self._connection, "INSERT INTO marks (stream, seq, position)", marked)
         named = {(blob, r[0]) for r in rows if r[14] for blob in r[14]}
-        self._many("INSERT INTO blobs (hash, position)", sorted(named))
+        insert(self._connection, "INSERT INTO blobs (hash, position)", sorted(named))
         return ids
-
-    def _many(self, insert: str, rows: Sequence[tuple[Any, ...]], conflict: str = "") -> None:
-        for some in _chunks(rows):
-            values = ", ".join([f"({_marks(len(some[0]))})"] * len(some))
-            self._connection.execute(f"{insert} VALUES {values} {conflict}", tuple(chain.from_iterable(some)))
 
     def _delete(self, positions: list[int]) -> tuple[str, ...]:
         touched: set[str] = set()
-        for some in _chunks(positions):
-            marks = _marks(len(some))
+        for some in chunks(positions):
+            some_marks = marks(some)
             touched.update(
                 row[0]
-                for row in self._connection.execute(f"SELECT hash FROM blobs WHERE position IN ({marks})", some)  # noqa: S608
+                for row in self._connection.execute(f"SELECT hash FROM blobs WHERE position IN ({some_marks})", some)  # noqa: S608
             )
-            self._connection.execute(f"DELETE FROM payloads WHERE position IN ({marks})", some)  # noqa: S608
-            self._connection.execute(f"DELETE FROM blobs WHERE position IN ({marks})", some)  # noqa: S608
+            self._connection.execute(f"DELETE FROM payloads WHERE position IN ({some_marks})", some)  # noqa: S608
+            self._connection.execute(f"DELETE FROM blobs WHERE position IN ({some_marks})", some)  # noqa: S608
         return tuple(sorted(name for name in touched if not self._named(name)))
 
     def _keep(self, planned: Plan, ids: dict[StreamKey, int]) -> None:
         """Remember what is now durable."""
+        self._keys.keep(planned.rows)
         if planned.rows:
             self._position = planned.rows[-1].position
         for key, head in planned.heads.items():
@@ -241,19 +222,7 @@ class SqliteStore:
         self._streams.clear()
         self._position = self._one("SELECT coalesce(max(position), 0) FROM events")
         self._last_stream = self._one("SELECT coalesce(max(id), 0) FROM streams")
+        self._keys.reload()
 
     def _one(self, statement: str, *values: Any) -> Any:
         return self._connection.execute(statement, values).fetchone()[0]
-
-
-def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut into few pieces of few different lengths, so that their statements stay prepared."""
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
-
-
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)

@@ -53,7 +53,15 @@ CREATE TABLE events (
     digest BLOB NOT NULL,
     hash BLOB NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX events_by_key ON events (tenant, key) WHERE key != '';
+CREATE TABLE keys (
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (tenant, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE filed (position INTEGER NOT NULL) STRICT;
+INSERT INTO filed VALUES (0);
 CREATE TABLE marks (
     stream INTEGER NOT NULL,
     seq INTEGER NOT NULL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from greenroom.eventlog._checkpoints import Checkpoint
 from greenroom.eventlog._errors import LogCorruptError
 from greenroom.eventlog._model import StreamHead
 from greenroom.eventlog._sqlite_file import MARK_EVERY, connect, translated
+from greenroom.eventlog._sqlite_rows import marks
 from greenroom.eventlog._store import Page, Place, Query
 
 _COLUMNS: Final = (
@@ -30,6 +31,18 @@ _CHECKS: Final = (
     (
         "a blob is kept for no payload",
         "SELECT position FROM blobs WHERE position NOT IN (SELECT position FROM payloads) LIMIT 100",
+    ),
+    ("it is not known which keys are filed", "SELECT 0 WHERE (SELECT count(*) FROM filed) != 1"),
+    (
+        "a key is filed wrongly",
+        "SELECT k.position FROM keys k LEFT JOIN events e ON e.position = k.position "
+        "WHERE (e.tenant, e.key, e.seq) IS NOT (k.tenant, k.key, k.seq) LIMIT 100",
+    ),
+    (
+        "a key is not filed",
+        "SELECT e.position FROM events e WHERE e.key != '' AND e.position <= (SELECT position FROM filed) "
+        "AND NOT EXISTS (SELECT 1 FROM keys k WHERE (k.tenant, k.key, k.position) = (e.tenant, e.key, e.position)) "
+        "LIMIT 100",
     ),
     (
         "a mark is wrong",
@@ -73,7 +86,7 @@ class SqliteReader:
         head = max(after, self.head())
         where, values, last = self._between(after, limit, head, query)
         if query.types is not None:
-            where.append(f"e.type IN ({_marks(query.types)})")
+            where.append(f"e.type IN ({marks(query.types)})")
             values += query.types
         if query.tenant is not None:
             where.append("e.tenant = ?")
@@ -94,7 +107,7 @@ class SqliteReader:
             where, values = ["e.position > ?", "e.position <= ?"], [after, last]
             if query.streams is None:
                 return where, values, last
-            names = f"SELECT id FROM streams WHERE name IN ({_marks(query.streams)})"  # noqa: S608
+            names = f"SELECT id FROM streams WHERE name IN ({marks(query.streams)})"  # noqa: S608
             return [*where, f"e.stream IN ({names})"], [*values, *query.streams], last
         # Far behind: what the streams themselves hold is less than what lies between.
         places: list[int] = []
@@ -107,7 +120,7 @@ class SqliteReader:
         places = sorted(place for place in places if after < place <= last)[:_STRETCH]
         if len(places) == _STRETCH:
             last = places[-1]
-        return [f"e.position IN ({_marks(places)})"], list(places), last
+        return [f"e.position IN ({marks(places)})"], list(places), last
 
     def stream(self, tenant: str, stream: str, after_seq: int, limit: int) -> list[Row]:
         """Return the first ``limit`` events of a stream past a sequence number."""
@@ -230,7 +243,3 @@ class SqliteReader:
         with translated(self._path):
             cursor: sqlite3.Cursor = self._connection.execute(statement, values)
             return cursor.fetchall()
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
