@@ -47,8 +47,8 @@ def json_response(body: msgspec.Struct) -> Response:
 
 
 def problem_response(error: GreenroomError) -> Response:
-    """Answer a refusal; an error that carries no status is a 400."""
-    status = error.status if isinstance(error, RefusedError) else HTTPStatus.BAD_REQUEST
+    """Answer a refusal; an error that carries no ``status`` is a 400."""
+    status = int(getattr(error, "status", HTTPStatus.BAD_REQUEST))
     headers = error.headers if isinstance(error, RefusedError) else {}
     problem = Problem(
         title=HTTPStatus(status).phrase, status=status, detail=error.message, code=error.code, fix=error.fix
