@@ -19,7 +19,7 @@ from support.serving import KEY, running_server
 from support.signal_client import token
 from support.stock_worker import Program, stock_worker
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 #: A waiter: greets, books tables with a tool, and tells when it is open.
 WAITER = """

@@ -14,6 +14,7 @@ from greenroom.ingest._errors import (
 )
 from greenroom.ingest._ids import session_stream
 from greenroom.ingest._limits import IngestLimits
+from greenroom.ingest._live import LiveWatch, WatchSettings
 from greenroom.ingest._routes import SYSTEM_STREAM, Ingest
 from greenroom.ingest._webhooks import WebhookIngest
 
@@ -21,6 +22,7 @@ __all__ = [
     "SYSTEM_STREAM",
     "Ingest",
     "IngestLimits",
+    "LiveWatch",
     "RecordingDisabledError",
     "UploadBusyError",
     "UploadError",
@@ -29,6 +31,7 @@ __all__ = [
     "UploadRateError",
     "UploadTooLargeError",
     "UploadUnauthorizedError",
+    "WatchSettings",
     "WebhookIngest",
     "session_stream",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenroom.link._agents import RoomRounds, agent_states
 from greenroom.link._api import LiveKit
 from greenroom.link._attendance import ObservePolicy, When
 from greenroom.link._errors import LinkError, NotFoundError, NotServedError, WebhookError
@@ -78,6 +79,7 @@ __all__ = [
     "ParticipantLeft",
     "RoomEvent",
     "RoomFinished",
+    "RoomRounds",
     "RoomStarted",
     "SessionDetached",
     "SessionError",
@@ -98,5 +100,6 @@ __all__ = [
     "WorkerInfo",
     "WorkerList",
     "WorkerSeen",
+    "agent_states",
     "verify_webhook",
 ]

@@ -1,0 +1,96 @@
+"""The agents in the rooms of a server that has no worker list, found by asking who is there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+from livekit.protocol import models
+
+from greenroom.link._api import LiveKit
+from greenroom.link._errors import NotFoundError
+from greenroom.link._workers import JobInfo, WorkerList
+
+STATE: Final = "lk.agent.state"
+_CONCURRENT: Final = 8
+# What a stock worker calls its agent, unless its request function says otherwise.
+_IDENTITY: Final = re.compile(r"agent-(AJ_[A-Za-z0-9]{4,64})")
+_NAMES: Final = ("lk.agent.name", "lk.agent_name")
+
+
+class RoomRounds:
+    """Asks for every room and who is in it. What it finds reads like a worker list, with no workers in it."""
+
+    def __init__(self, livekit: LiveKit) -> None:
+        self._livekit = livekit
+        self._jobs: dict[str, str] = {}
+        #: What each agent does, by job id, as of the last round.
+        self.states: dict[str, str] = {}
+
+    async def look(self) -> WorkerList:
+        """Make one round. Raises :class:`LinkError`."""
+        rooms = [room for room in await self._livekit.list_rooms() if room.sid]
+        gate = asyncio.Semaphore(_CONCURRENT)
+
+        async def visit(room: models.Room) -> list[JobInfo]:
+            async with gate:
+                return await self._visit(room)
+
+        jobs = tuple(job for found in await asyncio.gather(*map(visit, rooms)) for job in found)
+        self.states = {job_id: state for job_id, state in self.states.items() if job_id in {job.id for job in jobs}}
+        return WorkerList(version="", jobs=jobs)
+
+    async def _visit(self, room: models.Room) -> list[JobInfo]:
+        try:
+            people = await self._livekit.list_participants(room.name)
+        except NotFoundError:
+            return []
+        found = []
+        for agent in filter(_is_agent, people):
+            job_id = await self._job_of(room.name, agent)
+            if job_id:
+                self.states[job_id] = agent.attributes.get(STATE, "")
+                found.append(_job(job_id, room, agent))
+        return found
+
+    async def _job_of(self, room: str, agent: models.ParticipantInfo) -> str:
+        match = _IDENTITY.fullmatch(agent.identity)
+        if match is not None:
+            return match[1]
+        if agent.sid not in self._jobs:
+            dispatches = await self._livekit.list_dispatches(room)
+            jobs = (job for dispatch in dispatches for job in dispatch.state.jobs)
+            self._jobs[agent.sid] = next(
+                (job.id for job in jobs if job.state.participant_identity == agent.identity), ""
+            )
+        return self._jobs[agent.sid]
+
+
+async def agent_states(livekit: LiveKit, room: str) -> dict[str, str]:
+    """Return what the agents of a room do, by identity; only those that say so. Raises :class:`LinkError`."""
+    try:
+        people = await livekit.list_participants(room)
+    except NotFoundError:
+        return {}
+    return {each.identity: each.attributes[STATE] for each in people if _is_agent(each) and STATE in each.attributes}
+
+
+def _is_agent(person: models.ParticipantInfo) -> bool:
+    here = person.state == models.ParticipantInfo.ACTIVE
+    return here and person.kind == models.ParticipantInfo.AGENT and not person.permission.hidden
+
+
+def _job(job_id: str, room: models.Room, agent: models.ParticipantInfo) -> JobInfo:
+    return JobInfo(
+        id=job_id,
+        room=room.name,
+        room_sid=room.sid,
+        agent_name=next((agent.attributes[name] for name in _NAMES if agent.attributes.get(name)), ""),
+        phase="running",
+        status="running",
+        agent_identity=agent.identity,
+        present=True,
+        started_at=agent.joined_at_ms / 1000 or float(agent.joined_at) or None,
+        assignments=1,
+    )
