@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias
@@ -90,3 +91,6 @@ async def _subscribe(member: Caller, publication: rtc.RemoteTrackPublication, *,
 if __name__ == "__main__":
     _role, *_arguments = sys.argv[1:]
     asyncio.run({"play": _play, "listen": _listen}[_role](*_arguments))
+    # The SDK's threads call into an interpreter that is being taken apart, and abort the process.
+    sys.stdout.flush()
+    os._exit(0)

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,27 +99,34 @@ class _WatchedEngine(Str0mEngine):
 
     def __init__(self, addresses: Sequence[str]) -> None:
         super().__init__(EngineConfig(addresses=tuple(addresses)))
-        self._sections: set[tuple[TransportId, str]] = set()
+        self._sections: dict[tuple[TransportId, str], TrackId] = {}
         self._changed = asyncio.Event()
 
     def forward(self, track: TrackId, transport: TransportId, mid: str) -> None:
         super().forward(track, transport, mid)
-        self._now_on(self._sections | {(transport, mid)})
+        self._now_on({**self._sections, (transport, mid): track})
 
     def unforward(self, transport: TransportId, mid: str) -> None:
         super().unforward(transport, mid)
-        self._now_on(self._sections - {(transport, mid)})
+        self._keep(lambda section, _: section != (transport, mid))
 
     def close_transport(self, transport: TransportId) -> None:
         super().close_transport(transport)
-        self._now_on({section for section in self._sections if section[0] != transport})
+        self._keep(lambda section, _: section[0] != transport)
+
+    def unpublish(self, track: TrackId) -> None:
+        super().unpublish(track)
+        self._keep(lambda _, carried: carried != track)
 
     async def sends_on(self, count: int) -> None:
         while len(self._sections) != count:
             self._changed.clear()
             await self._changed.wait()
 
-    def _now_on(self, sections: set[tuple[TransportId, str]]) -> None:
+    def _keep(self, stays: Callable[[tuple[TransportId, str], TrackId], bool]) -> None:
+        self._now_on({section: track for section, track in self._sections.items() if stays(section, track)})
+
+    def _now_on(self, sections: dict[tuple[TransportId, str], TrackId]) -> None:
         self._sections = sections
         self._changed.set()
 

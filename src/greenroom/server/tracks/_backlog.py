@@ -20,8 +20,8 @@ class Backlog(Generic[Seat]):
     def __init__(self) -> None:
         self._work: deque[tuple[tuple[Track, ...], deque[Seat]]] = deque()
 
-    def __bool__(self) -> bool:
-        return bool(self._work)
+    def __len__(self) -> int:
+        return sum(len(seats) for _, seats in self._work)
 
     def add(self, tracks: Iterable[Track], seats: Iterable[Seat]) -> None:
         """Look at these people, after those who are waiting already."""

@@ -124,12 +124,12 @@ class Subscriber:
         self._emptying.add(slot.mid)
         return self._detach(slot)
 
-    def forget(self, track: Track) -> list[MediaCommand]:
-        """Drop a track that exists no longer, and all that was said about it."""
+    def forget(self, track: Track) -> None:
+        """Drop a track that exists no longer, and all that was said about it. The engine has ended its forwards."""
         self._explicit.pop(track.sid, None)
         self._disabled.discard(track.sid)
         self.denied.discard(track.sid)
-        return self.drop(track)
+        self.drop(track)
 
     def set_disabled(self, track: Track, *, disabled: bool) -> list[MediaCommand]:
         """Hold a track's packets back, or let them flow."""

@@ -169,7 +169,7 @@ class Tracks:
         for sid, other in self._seats.items():
             if sid in track.audience:
                 affected[sid] = other
-            effects += other.subscriber.forget(track)
+            other.subscriber.forget(track)
         track.audience.clear()
         return effects
 
@@ -283,7 +283,7 @@ class Tracks:
     @property
     def is_behind(self) -> bool:
         """Whether :meth:`catch_up` has something to do."""
-        return bool(self._backlog)
+        return len(self._backlog) > 0
 
     def catch_up(self, now: float) -> list[TrackEffect]:
         """Look at the next people who wait for it; in a large room that is not done all at once."""
@@ -302,7 +302,8 @@ class Tracks:
 
     def _look_at(self, seats: Iterable[_Seat], now: float, tracks: Iterable[Track] = ()) -> list[TrackEffect]:
         self._backlog.add(tracks, seats)
-        return self.catch_up(now)
+        # That everybody is told of something is enough for one go.
+        return self.catch_up(now) if len(self._backlog) <= SLICE else []
 
     def _consider(self, seat: _Seat, track: Track) -> list[TrackEffect]:
         """Decide whether somebody receives a track, and tell it when the publisher does not let it."""
