@@ -5,12 +5,15 @@ Only the server's threads are counted; whoever receives is outside the measureme
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench._figures import Figure, Options
 from bench._load import load, sendto_floor, thread_seconds
@@ -153,15 +156,32 @@ async def _stalls(seconds: float) -> list[Figure]:
     stalling = (sys.executable, str(Path(__file__).with_name("_stalling.py")))
     async with greenroom("server", *key_option(), command=stalling) as running:
         calm = await _measure(running, options, seconds)
-        pid = running.process
-        stalled = await _measure(running, options, seconds, began=lambda: pid.send_signal(signal.SIGUSR1))
+        waits: list[float] = []
+        asking = asyncio.create_task(_ask_often(running.url, waits))
+        stall = running.process.send_signal
+        stalled = await _measure(running, options, seconds, began=lambda: stall(signal.SIGUSR1))
+        asking.cancel()
     note = f"p99 {calm.measured['latency_ms']['p99']:.3g} ms without; 20 receivers"
     latency = stalled.measured["latency_ms"]
     return [
         Figure("audio while Python stalls for 50 ms, latency p99", latency["p99"], "ms", STALLED_P99_MS, note=note),
         Figure("audio while Python stalls for 50 ms, latency worst", latency["max"], "ms"),
         Figure("audio while Python stalls for 50 ms, lost", _lost(stalled), "%", 0.0),
+        Figure("audio while Python stalls for 50 ms, longest answer to GET /", max(waits) * 1000, "ms", note="proof"),
     ]
+
+
+async def _ask_often(url: str, waits: list[float]) -> None:
+    """Request the server's page again and again and note how long each answer took."""
+    parts = urlsplit(url)
+    while True:
+        began = time.perf_counter()
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(b"HEAD / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+        await reader.read()
+        waits.append(time.perf_counter() - began)
+        writer.close()
+        await asyncio.sleep(0.02)
 
 
 def _circumstances(name: str, outcome: Outcome) -> list[Figure]:
