@@ -81,8 +81,9 @@ class Client:
             if len(requirements) == self._followed:
                 return offers
             for requirement in requirements[self._followed :]:
-                for _ in range(requirement.num_audios):
-                    self.add_section(direction="recvonly")
+                for kind, count in (("audio", requirement.num_audios), ("video", requirement.num_videos)):
+                    for _ in range(count):
+                        self.add_section(direction="recvonly", kind=kind)
             self._followed = len(requirements)
             self.offer()
         raise AssertionError("the server asks for offers without end")

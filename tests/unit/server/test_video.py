@@ -30,6 +30,17 @@ def test_a_camera_goes_out_in_a_section_for_video(stage):
     assert bob.receiving == {"3": sid}
 
 
+def test_for_more_cameras_than_sections_more_are_asked_for(stage):
+    alice, bob = stage.client("alice"), stage.client("bob")
+    for number in range(5):
+        alice.announce(f"cam{number}", type=models.VIDEO)
+        alice.add_section(f"cam{number}", kind="video")
+    alice.offer()
+    bob.follow()
+    assert [request.num_videos for request in bob.of("media_sections_requirement")] == [2]
+    assert len(bob.hears) == 5
+
+
 def test_of_a_cameras_layers_the_largest_is_told_as_the_only_one(stage):
     small = models.VideoLayer(quality=models.LOW, width=320, height=180, bitrate=160_000)
     large = models.VideoLayer(quality=models.MEDIUM, width=640, height=360, bitrate=450_000)
