@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import pty
-import re
 import signal
 import sys
 import termios
@@ -22,11 +19,11 @@ from greenroom.config import ApiKey
 from greenroom.grants import VideoGrant, mint
 from support.program import PATIENCE, greenroom
 from support.sdk import Caller
+from support.talking import ENVIRONMENT, next_event, start, talk, terminal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("dev")]
 
 GREETING = "Hello, this is the front desk of Harbour Clinic. How can I help you?"
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEKIT_", "GREENROOM_"))}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -37,30 +34,6 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
         await program.line("agent front-desk registered")
         yield address.replace("http", "ws", 1)
         await program.interrupt()
-
-
-async def start(*arguments: str, cwd: Path, **environment: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "greenroom", "talk", *arguments),
-        cwd=cwd,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**ENVIRONMENT, **environment},
-    )
-
-
-async def talk(*arguments: str, cwd: Path, lines: str = "", **environment: str) -> tuple[int, str, str]:
-    """Return exit status, stdout and stderr of a call in which ``lines`` are said."""
-    process = await start(*arguments, cwd=cwd, **environment)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            out, err = await process.communicate(lines.encode())
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
 
 
 async def test_lines_from_a_pipe_are_said_in_turn(url: str, tmp_path: Path) -> None:
@@ -149,16 +122,6 @@ async def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None
     _, err = await process.communicate()
     assert err.decode() == "greenroom: greenroom talk needs the 'agents' extra. Run: pip install 'greenroom[agents]'\n"
     assert process.returncode == 2
-
-
-async def next_event(process: asyncio.subprocess.Process, name: str) -> dict[str, str]:
-    assert process.stdout
-    async with asyncio.timeout(PATIENCE):
-        async for line in process.stdout:
-            event: dict[str, str] = json.loads(line)
-            if event["event"] == name:
-                return event
-    raise AssertionError(f"no {name}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -284,55 +247,6 @@ async def test_a_call_goes_on_with_the_agent_that_takes_over(tmp_path: Path) -> 
         assert (await next_event(process, "ended"))["by"] == "caller"
         assert await process.wait() == 0
         await other.close()
-
-
-class Terminal:
-    """A terminal with ``greenroom talk`` in it."""
-
-    def __init__(self, master: int, process: asyncio.subprocess.Process) -> None:
-        self.master = master
-        self.process = process
-        self.screen = ""
-        self._news = asyncio.Event()
-        asyncio.get_running_loop().add_reader(master, self._read)
-
-    def press(self, keys: str) -> None:
-        os.write(self.master, keys.encode())
-
-    async def shows(self, pattern: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not re.search(pattern, self.screen, re.DOTALL):
-                self._news.clear()
-                await self._news.wait()
-
-    def _read(self) -> None:
-        try:
-            self.screen += os.read(self.master, 65536).decode(errors="replace")
-        except OSError:
-            asyncio.get_running_loop().remove_reader(self.master)
-        self._news.set()
-
-
-@contextlib.asynccontextmanager
-async def terminal(*arguments: str, cwd: Path) -> AsyncIterator[Terminal]:
-    master, slave = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "greenroom", "talk", *arguments),
-        cwd=cwd,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**ENVIRONMENT, "TERM": "xterm", "NO_COLOR": "1", "INPUTRC": os.devnull},
-    )
-    try:
-        yield Terminal(master, process)
-    finally:
-        asyncio.get_running_loop().remove_reader(master)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        os.close(slave)
-        os.close(master)
 
 
 async def test_a_person_types_below_the_conversation(url: str, tmp_path: Path) -> None:

@@ -91,10 +91,14 @@ def talk(
     name: str | None = None,
     metadata: str | None = None,
     timeout: float = 30.0,
+    voice: Annotated[bool, Parameter(negative=())] = False,
+    microphone: str | None = None,
+    speaker: str | None = None,
+    list_devices: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     options: Annotated[CallOptions | None, Parameter(name="*")] = None,
 ) -> int:
-    """Call an agent from the terminal, in text.
+    """Call an agent from the terminal, in text or by voice.
 
     Parameters
     ----------
@@ -109,12 +113,32 @@ def talk(
         Your metadata.
     timeout
         Seconds to wait for the agent, and for its answers to lines from a pipe.
+    voice
+        Speak and listen; typed lines are said too. /mute or Ctrl-T turns the microphone off and on.
+    microphone
+        What is listened to: a device by number or part of its name, a WAV file that is said once the agent
+        listens, or none. Implies --voice.
+    speaker
+        Where the agent is heard: a device, a WAV file to write, or none. Implies --voice.
+    list_devices
+        Print the microphones and loudspeakers of this machine, and end.
     as_json
         Print a JSON object per event; lines are read as from a pipe.
     """
-    from greenroom.cli.talk import TalkRequest, talk_command  # noqa: PLC0415
+    from greenroom.cli.talk import TalkRequest, list_devices_command, talk_command  # noqa: PLC0415
 
-    request = TalkRequest(agent=agent or "", room=room, name=name, metadata=metadata, timeout=timeout)
+    if list_devices:
+        return list_devices_command()
+    request = TalkRequest(
+        agent=agent or "",
+        room=room,
+        name=name,
+        metadata=metadata,
+        timeout=timeout,
+        voice=voice,
+        microphone=microphone,
+        speaker=speaker,
+    )
     return talk_command(options or CallOptions(), request, as_json=as_json)
 
 

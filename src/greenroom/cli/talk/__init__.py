@@ -21,11 +21,12 @@ from greenroom.cli.talk._agents import Callee, choose
 from greenroom.cli.talk._endings import CallError, Ending
 from greenroom.cli.talk._events import Ended, Failed
 from greenroom.cli.talk._lines import Pipe, Source, Terminal, is_terminal
-from greenroom.cli.talk._screen import JsonScreen, Screen, TextScreen
+from greenroom.cli.talk._screen import METER_WIDTH, JsonScreen, Screen, TextScreen
 from greenroom.errors import ConfigError, GreenroomError, MissingExtraError
 
 if TYPE_CHECKING:
     from greenroom.cli.talk._call import Call
+    from greenroom.cli.talk._sound import Sound
 
 _FAILED: Final = 1
 _TTL: Final = 6 * 3600
@@ -40,6 +41,14 @@ class TalkRequest:
     name: str | None = None
     metadata: str | None = None
     timeout: float = 30.0
+    voice: bool = False
+    microphone: str | None = None
+    speaker: str | None = None
+
+    @property
+    def by_voice(self) -> bool:
+        """Whether there is anything to hear; a chosen device says so too."""
+        return self.voice or self.microphone is not None or self.speaker is not None
 
 
 class _Output:
@@ -70,7 +79,7 @@ def talk_command(options: CallOptions, request: TalkRequest, *, as_json: bool) -
         raise ConfigError(f"--timeout {request.timeout:g} is no time to wait", fix="For example: --timeout 30")
     target = call_target(options)
     out, note = _Output(sys.stdout), _Output(sys.stderr)
-    source, screen = _ends(out, note, as_json=as_json)
+    source, screen = _ends(out, note, as_json=as_json, by_voice=request.by_voice)
     # What the SDK logs is said here in words, once.
     logging.getLogger("livekit").addHandler(logging.NullHandler())
     logging.getLogger("livekit").propagate = False
@@ -90,12 +99,12 @@ def talk_command(options: CallOptions, request: TalkRequest, *, as_json: bool) -
     return 0
 
 
-def _ends(out: _Output, note: _Output, *, as_json: bool) -> tuple[Source, Screen]:
+def _ends(out: _Output, note: _Output, *, as_json: bool, by_voice: bool) -> tuple[Source, Screen]:
     if as_json:
         return Pipe(), JsonScreen(out, time.time)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     if is_terminal():
-        terminal = Terminal(out)
+        terminal = Terminal(out, width=METER_WIDTH, keys={"\\C-t": "/mute"}) if by_voice else Terminal(out)
         return terminal, TextScreen(out, out, prompt=terminal, colour=colour)
     return Pipe(), TextScreen(out, note, colour=colour)
 
@@ -105,7 +114,7 @@ async def _call(target: Target, request: TalkRequest, source: Source, screen: Sc
     call_class = _call_class()
     callee = choose(request.agent, await listing)
     room = request.room or f"talk-{secrets.token_hex(3)}"
-    call = call_class(callee, screen, timeout=request.timeout)
+    call = call_class(callee, screen, timeout=request.timeout, sound=_sound_of(request))
     with _interruptible(call):
         try:
             return await call.run(
@@ -117,6 +126,23 @@ async def _call(target: Target, request: TalkRequest, source: Source, screen: Sc
             )
         finally:
             await call.close()
+
+
+def _sound_of(request: TalkRequest) -> Sound | None:
+    if not request.by_voice:
+        return None
+    from greenroom.cli.talk._choice import open_sound  # noqa: PLC0415
+
+    return open_sound(request.microphone or "", request.speaker or "")
+
+
+def list_devices_command() -> int:
+    """Print the microphones and loudspeakers of this machine. Raises :class:`GreenroomError`."""
+    _call_class()
+    from greenroom.cli.talk._choice import list_sound  # noqa: PLC0415
+
+    sys.stdout.write(f"{list_sound()}\n")
+    return 0
 
 
 def _call_class() -> type[Call]:

@@ -26,13 +26,17 @@ from greenroom.cli.talk._lines import Feed, Source
 from greenroom.cli.talk._screen import Screen
 from greenroom.cli.talk._session import TOPIC as SESSION
 from greenroom.cli.talk._session import SessionReader
+from greenroom.cli.talk._sound import Sound
 from greenroom.cli.talk._turns import Turns
+from greenroom.cli.talk._voice import Levels, Voice
 
 _CHAT: Final = "lk.chat"
 _TRANSCRIPTION: Final = "lk.transcription"
+_FINAL: Final = "lk.transcription_final"
 _STATE: Final = "lk.agent.state"
 _NAMES: Final = ("lk.agent.name", "lk.agent_name")
 _BEHALF: Final = "lk.publish_on_behalf"
+_MUTE: Final = "/mute"
 _CONNECT: Final = 20.0
 #: How long another agent may take to continue where one left.
 _SUCCESSION: Final = 3.0
@@ -44,9 +48,11 @@ class Call:
     """One call. Everything happens on the event loop it was made on.
 
     :param timeout: seconds to wait for an agent, and for its answers when it is waited for them.
+    :param sound: the caller's microphone and loudspeaker; without, the call is in text.
     """
 
-    def __init__(self, callee: Callee, screen: Screen, *, timeout: float) -> None:
+    def __init__(self, callee: Callee, screen: Screen, *, timeout: float, sound: Sound | None = None) -> None:
+        self._voice = Voice(*sound, self._level) if sound else None
         self._callee = callee
         self._screen = screen
         self._timeout = timeout
@@ -97,6 +103,8 @@ class Call:
             raise silence(target.url) from None
         except rtc.ConnectError as error:
             raise refusal(str(error), target.url, target.key.key) from None
+        if self._voice:
+            await self._voice.start(self._room)
         me = self._room.local_participant.identity
         self._screen.show(events.Connected(url=target.url, room=self._room.name, identity=me))
         for participant in [*self._room.remote_participants.values()]:
@@ -112,6 +120,11 @@ class Call:
             raise self._callee.missing(seconds, room_given=room_given) from None
 
     async def _talk(self, lines: Feed, *, in_turn: bool) -> Ending:
+        if self._voice and not self._voice.live:
+            await self._my_turn()
+            self._turns.line_sent(self._clock())
+            await self._voice.say_recording()
+            self._turns.sign(self._clock())
         while True:
             # One ahead, to know whether there is more to say when the agent hangs up.
             self._ahead = lines.next()
@@ -119,9 +132,15 @@ class Call:
                 await self._my_turn()
             line = await self._ahead
             if line is None:
+                if in_turn and self._voice and self._voice.live:
+                    # Nothing more to read, but the caller can still speak.
+                    return await asyncio.shield(self._over)
                 return HUNG_UP
             self._screen.line_entered()
-            if line.strip():
+            if self._voice and line.strip() == _MUTE:
+                self._voice.toggle_mute()
+                self._screen.show(events.Muted(muted=self._voice.muted))
+            elif line.strip():
                 await self._say(line)
 
     def hang_up(self) -> None:
@@ -135,6 +154,8 @@ class Call:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE):
                 await self._room.disconnect()
+        if self._voice:
+            await self._voice.close()
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -183,6 +204,8 @@ class Call:
         room.on("reconnecting", lambda: self._screen.show(events.Connection(up=False)))
         room.on("reconnected", lambda: self._screen.show(events.Connection(up=True)))
         room.on("disconnected", lambda reason: self._end(ending_of_call(rtc.DisconnectReason.Name(reason))))
+        if self._voice:
+            self._voice.attach(room)
         for topic in (_TRANSCRIPTION, _CHAT):
             room.register_text_stream_handler(topic, lambda reader, who: self._run(self._listen(reader, who)))
         room.register_byte_stream_handler(SESSION, lambda reader, who: self._run(self._follow(reader, who)))
@@ -259,6 +282,7 @@ class Call:
 
     async def _listen(self, reader: rtc.TextStreamReader, identity: str) -> None:
         if identity == self._room.local_participant.identity:
+            await self._understood(reader)
             return
         by, message, parts = self._name_of(identity), reader.info.stream_id, list[str]()
         is_agent = self._agent is not None and identity == self._agent.identity
@@ -277,6 +301,17 @@ class Call:
                 self._turns.message_closed(message, self._clock())
         self._screen.show(events.Said(message=message, by=by, text="".join(parts), complete=complete))
         self._news.set()
+
+    async def _understood(self, reader: rtc.TextStreamReader) -> None:
+        """Show what the agent heard the caller say: whole each time, so far or in the end."""
+        if reader.info.topic == _TRANSCRIPTION:
+            final = (reader.info.attributes or {}).get(_FINAL) == "true"
+            async with self._order, asyncio.timeout(_MESSAGE):
+                text = await reader.read_all()
+                self._screen.show(events.Heard(text=text, final=final))
+
+    def _level(self, levels: Levels) -> None:
+        self._screen.level(levels.caller, levels.others, muted=levels.muted)
 
     def _name_of(self, identity: str) -> str:
         if self._agent is not None and identity == self._agent.identity:

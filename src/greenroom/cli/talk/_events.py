@@ -72,6 +72,22 @@ class Sent(Event, frozen=True, tag="sent"):
     text: str
 
 
+class Heard(Event, frozen=True, tag="heard"):
+    """What the agent understood of the caller's voice.
+
+    :param final: false while the caller is still speaking; then the next replaces it.
+    """
+
+    text: str
+    final: bool
+
+
+class Muted(Event, frozen=True, tag="muted"):
+    """The caller's microphone was turned off, or on again."""
+
+    muted: bool
+
+
 class Tool(Event, frozen=True, tag="tool"):
     """The agent calls a tool, or the call is over.
 

@@ -8,12 +8,16 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 _STDIN: Final = 0
 _BLOCK: Final = 65536
 _ERASE: Final = "\r\x1b[K"
+
+
+#: Columns that the agent's state takes in the prompt.
+STATE_WIDTH: Final = 12
 
 
 class Source(Protocol):
@@ -78,22 +82,30 @@ class Pipe:
 
 
 class Terminal:
-    """A terminal with editing and history. Its prompt shows the agent's state and stays below what is written.
+    r"""A terminal with editing and history. Its prompt shows the agent's state and stays below what is written.
 
     :param write: writes to the terminal.
+    :param width: of what its prompt shows, in columns.
+    :param keys: lines that are entered by one key, as readline calls it: ``{r"\C-t": "/mute"}``.
     """
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(
+        self, write: Callable[[str], None], *, width: int = STATE_WIDTH, keys: Mapping[str, str] | None = None
+    ) -> None:
         import readline  # noqa: PLC0415 - it takes over the terminal of whoever imports it
         import termios  # noqa: PLC0415
 
         self._readline = readline
         self._write = write
+        self._width = width
         self._state = ""
         self._typing = False
         found = termios.tcgetattr(_STDIN)
         self._restore: Callable[[], None] = lambda: termios.tcsetattr(_STDIN, termios.TCSANOW, found)
         readline.set_startup_hook(self._begin)
+        for key, line in (keys or {}).items():
+            # What was typed so far gives way, and comes back with Ctrl-Y.
+            readline.parse_and_bind(f'"{key}": "\\C-e\\C-u{line}\\C-m"')
 
     def read(self) -> str | None:
         """Return what the person entered; ``None`` for Ctrl-D."""
@@ -130,7 +142,7 @@ class Terminal:
 
     def _label(self) -> str:
         # Always as wide, for readline computes with the one it was given.
-        return f"{self._state:<12} > "
+        return f"{self._state:<{self._width}} > "
 
 
 def is_terminal() -> bool:

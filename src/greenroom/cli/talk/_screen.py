@@ -9,9 +9,13 @@ from typing import Final, Protocol
 import msgspec
 
 from greenroom.cli.talk import _events as events
+from greenroom.cli.talk._lines import STATE_WIDTH
 
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\x80-\x9f\u2028\u2029]")
 _INDENT: Final = "  "
+_STEPS: Final = 5
+#: Columns of the prompt of a call by voice.
+METER_WIDTH: Final = STATE_WIDTH + len(" you|| agent||") + 2 * _STEPS
 _BOLD: Final = "\x1b[1m"
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
@@ -22,6 +26,9 @@ class Screen(Protocol):
 
     def show(self, event: events.Event) -> None:
         """Show what happened."""
+
+    def level(self, caller: int, others: int, *, muted: bool) -> None:
+        """Show how loud the two sides are, from 0 to 5."""
 
     def line_entered(self) -> None:
         """The person at the terminal pressed Enter."""
@@ -52,6 +59,9 @@ class JsonScreen:
         fields = {**msgspec.to_builtins(event), "at": round(self._clock(), 3)}
         self._write(msgspec.json.encode(fields).decode() + "\n")
 
+    def level(self, caller: int, others: int, *, muted: bool) -> None:
+        """Levels are for the eye."""
+
     def line_entered(self) -> None:
         """Nothing is drawn that could be in the way."""
 
@@ -77,6 +87,7 @@ class TextScreen:
         self._prompt = prompt
         self._colour = colour
         self._state = ""
+        self._meter = ""
         self._here = False
         self._inside = False  # the cursor stands inside a message
         self._live: str | None = None
@@ -91,12 +102,23 @@ class TextScreen:
         if not self._inside and self._prompt:
             self._prompt.hide()
         self._add(event)
-        if not self._inside and self._prompt and self._here:
-            self._prompt.draw(self._state)
+        self._draw()
+
+    def level(self, caller: int, others: int, *, muted: bool) -> None:
+        """Put the levels into the prompt."""
+        own = "muted" if muted else "#" * caller
+        self._meter = f" you|{own:<{_STEPS}}| agent|{'#' * others:<{_STEPS}}|"
+        if self._prompt and not self._inside:
+            self._prompt.hide()
+        self._draw()
 
     def line_entered(self) -> None:
         """Know that the cursor is at the start of a line, whatever was on the one before."""
         self._inside = False
+
+    def _draw(self) -> None:
+        if not self._inside and self._prompt and self._here:
+            self._prompt.draw(f"{self._state:<{STATE_WIDTH}}{self._meter}" if self._meter else self._state)
 
     def _add(self, event: events.Event) -> None:
         match event:
@@ -106,8 +128,10 @@ class TextScreen:
                 self._said(event)
             case events.Tool():
                 self._line(self._paint(_DIM, _INDENT + _tool(event)))
-            case events.Sent() if self._prompt is None:
-                self._line(f"{self._paint(_BOLD, 'you')}: {_clean(event.text)}")
+            case events.Sent(text=text) if self._prompt is None:
+                self._line(f"{self._paint(_BOLD, 'you')}: {_clean(text)}")
+            case events.Heard(text=text, final=True):
+                self._line(f"{self._paint(_BOLD, 'you')}: {_clean(text)}")
             case _:
                 remark = _remark(event, watched=self._prompt is not None)
                 if remark:
@@ -172,6 +196,8 @@ def _remark(event: events.Event, *, watched: bool) -> str:
             return f"In room {_clean(event.room)} at {event.url}, waiting for the agent…"
         case events.AgentLeft():
             return f"{_clean(event.agent)} left."
+        case events.Muted():
+            return "Your microphone is off; /mute turns it on." if event.muted else "Your microphone is on."
         case events.Fault():
             return f"The agent reports an error: {_clean(event.message)}"
         case events.Connection():

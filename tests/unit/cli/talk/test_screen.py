@@ -15,6 +15,8 @@ from greenroom.cli.talk._events import (
     Ended,
     Event,
     Fault,
+    Heard,
+    Muted,
     Outcome,
     Said,
     Sent,
@@ -190,3 +192,36 @@ def test_a_program_gets_an_object_per_line() -> None:
             "at": 12.346,
         },
     ]
+
+
+def test_what_the_agent_heard_is_shown_once_it_is_sure() -> None:
+    heard = [Heard(text="where", final=False), Heard(text="where are you", final=True)]
+    assert shown(*heard).written == "you: where are you\n"
+    assert shown(JOINED, *heard, prompt=True).written.endswith("<you: where are you\n>")
+
+
+def test_muting_is_a_remark() -> None:
+    noted = shown(Muted(muted=True), Muted(muted=False)).noted
+    assert noted == "Your microphone is off; /mute turns it on.\nYour microphone is on.\n"
+
+
+def test_levels_stand_in_the_prompt_and_never_inside_a_message() -> None:
+    paper = Paper()
+    screen = TextScreen(paper.write, paper.note, prompt=paper)
+    screen.show(JOINED)
+    screen.show(AgentState(state="listening"))
+    paper.written = ""
+    screen.level(3, 0, muted=False)
+    screen.level(5, 2, muted=True)
+    assert paper.written == "<listening    you|###  | agent|     |><listening    you|muted| agent|##   |>"
+    screen.show(words("I am"))
+    paper.written = ""
+    screen.level(1, 5, muted=False)
+    assert paper.written == ""
+
+
+def test_a_pipe_has_no_levels() -> None:
+    paper = Paper()
+    TextScreen(paper.write, paper.note).level(3, 3, muted=False)
+    JsonScreen(paper.write, lambda: 0.0).level(3, 3, muted=False)
+    assert paper.written == paper.noted == ""
