@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import shutil
 import wave
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from playwright.async_api import Page
 
 from support.browser import FAKE_MICROPHONE
 from support.sound import RATE, TIMEOUT, Ear
+from support.voice_call import RATE as SPOKEN_RATE
+from support.voice_call import spoken
 
 # The samples that are measured at once: some 85 ms.
 _LISTEN = """async (selector) => {
@@ -27,6 +30,25 @@ _LISTEN = """async (selector) => {
   await context.close();
   const playing = elements.filter((element) => !element.paused && !element.muted).length;
   return { rate, playing, samples: [...samples] };
+}"""
+
+_RECORD = """() => {
+  window.recording = [];
+  const context = new AudioContext({ sampleRate: 16000 });
+  const tap = context.createScriptProcessor(4096, 1, 1);
+  tap.onaudioprocess = ({ inputBuffer }) => {
+    recording.push(Int16Array.from(inputBuffer.getChannelData(0), (sample) => sample * 32767));
+  };
+  context.createMediaStreamSource(document.querySelector("audio").srcObject).connect(tap);
+  tap.connect(context.destination);
+}"""
+_RECORDED = """async () => {
+  const url = await new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.readAsDataURL(new Blob(recording));
+  });
+  return url.slice(url.indexOf(",") + 1);
 }"""
 
 
@@ -112,3 +134,30 @@ def _likeness(heard: np.ndarray, said: np.ndarray) -> float:
     with np.errstate(invalid="ignore"):
         likeness = [np.corrcoef(stretch, said)[0, 1] for stretch in stretches[-12:]]
     return float(np.nan_to_num(likeness).max())
+
+
+class Recording:
+    """Everything that a page plays, from a moment on."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    @classmethod
+    async def of(cls, page: Page) -> Recording:
+        """Begin to record the page's first audio element, once there is one."""
+        await page.locator("audio").first.wait_for(state="attached")
+        await page.evaluate(_RECORD)
+        return cls(page)
+
+    async def take(self) -> bytes:
+        """Return what was played so far, as 16-bit mono audio at 16 kHz."""
+        return base64.b64decode(await self._page.evaluate(_RECORDED))
+
+
+def script(path: Path, *parts: str | float) -> Path:
+    """Write a file for a microphone: texts that are spoken, and between them seconds of silence."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, SPOKEN_RATE, 0, "NONE", ""))
+        for part in parts:
+            file.writeframes(spoken(part) if isinstance(part, str) else bytes(2 * round(SPOKEN_RATE * part)))
+    return path
