@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from greenroom.control._responses import json_response
+from greenroom.operations import Operation, operation
 
 AgentState: TypeAlias = Literal["starting", "ready", "failed"]
 
@@ -40,6 +41,7 @@ class AgentList(msgspec.Struct, frozen=True):
 def agent_routes(agents: Callable[[], Sequence[AgentListing]]) -> list[Route]:
     """Return the routes that list agents. ``agents`` is asked anew for each request."""
 
+    @operation(Operation(summary="List the agents that can be called.", answers=AgentList))
     async def list_agents(_request: Request) -> Response:
         return json_response(AgentList(sorted(agents(), key=lambda agent: (agent.name == "", agent.name))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from starlette.applications import Starlette
@@ -14,11 +15,16 @@ from starlette.routing import Mount, Route
 
 from greenroom.config import ApiKey, Limits
 from greenroom.control._agents import AgentListing, agent_routes
+from greenroom.control._api import guarded
 from greenroom.control._console import STATIC, console_routes
 from greenroom.control._guard import Access, ApiGuard, SecurityHeaders
+from greenroom.control._openapi import openapi_route
 from greenroom.control._responses import on_greenroom_error, on_http_error
 from greenroom.control._tokens import token_routes
 from greenroom.errors import ConfigError, GreenroomError
+
+if TYPE_CHECKING:
+    from greenroom.control._plane import Plane
 
 _WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
@@ -33,6 +39,8 @@ def control_app(
     api_token: str = "",
     same_origin: bool = False,
     limits: Limits | None = None,
+    keys: Sequence[ApiKey] = (),
+    plane: Plane | None = None,
     static: Path = STATIC,
 ) -> Starlette:
     """Return the application that serves the page at ``/`` and Greenroom's API under ``/api``.
@@ -43,6 +51,8 @@ def control_app(
     :param bind: the address it listens on. Anything but loopback closes ``/api`` until there is a login.
     :param allowed_hosts: further names under which browsers may reach it.
     :param api_token: a bearer token that ``/api`` asks for; opens it on any address.
+    :param keys: sign operators' tokens; ``key`` alone by default.
+    :param plane: the running control plane, whose nouns are mounted, too. Opened with the same access.
     :param same_origin: browsers reach LiveKit where they reached the page, not at ``livekit_url``.
     :raises ConfigError: when ``livekit_url`` is not such a URL.
     """
@@ -53,11 +63,15 @@ def control_app(
             return url
         return f"{_WEBSOCKET[request.url.scheme]}://{request.headers['host']}"
 
-    access = Access(bind=bind, allowed_hosts=tuple(allowed_hosts), api_token=api_token)
+    access = Access(bind=bind, allowed_hosts=tuple(allowed_hosts), api_token=api_token, keys=tuple(keys) or (key,))
     api: list[Route] = [*agent_routes(agents), *token_routes(key, url_for, limits or Limits())]
+    if plane is not None:
+        api += plane.api_routes()
+    api.append(openapi_route(api))
     return Starlette(
         routes=[
-            Mount("/api", routes=api, middleware=[Middleware(ApiGuard, access=access)]),
+            Mount("/api", routes=guarded(api), middleware=[Middleware(ApiGuard, access=access)]),
+            *(plane.root_routes() if plane is not None else ()),
             *console_routes(() if same_origin else _origins(url), static),
         ],
         middleware=[Middleware(SecurityHeaders)],

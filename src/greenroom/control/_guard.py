@@ -1,4 +1,4 @@
-"""Who may use ``/api``: the Host, Origin and credential checks, and the headers of every answer.
+"""Who may use ``/api``, and as whom: the Host, Origin and credential checks, and the headers of every answer.
 
 A page on the web can make a browser send requests to a loopback address, directly or by rebinding
 its own name to it. So the name in ``Host`` must be one of ours and, when the browser says where a
@@ -7,6 +7,7 @@ request comes from, it must be our own page.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -16,32 +17,43 @@ import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from greenroom.config import is_loopback
+from greenroom.config import ApiKey, is_loopback
 from greenroom.control._responses import RefusedError, problem_response
+from greenroom.errors import TokenError
+from greenroom.grants import Operator, verify_operator
 
+COOKIE: Final = "greenroom_session"
+LOCAL: Final = Operator(name="local", role="admin")
+# What reverse proxies add.
+_PROXY: Final = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may use ``/api``.
+    """Who may use ``/api``, and as whom.
 
     :param bind: the address the application listens on.
     :param allowed_hosts: names, beside ``bind`` and loopback, by which browsers may reach it.
-    :param api_token: a bearer token to ask for. Without one, loopback needs none and any other
-        ``bind`` is closed.
+    :param api_token: a bearer token of an administrator, beside those that the keys sign.
+    :param keys: the API keys that operators' tokens are signed with.
+
+    A program or browser on this machine needs no credentials while the application listens on loopback alone and
+    is asked for by a loopback name: by any other name somebody else's request may come through a proxy.
     """
 
     bind: str = "127.0.0.1"
     allowed_hosts: tuple[str, ...] = ()
     api_token: str = ""
+    keys: tuple[ApiKey, ...] = ()
 
-    def check(self, headers: Mapping[str, str]) -> None:
-        """Raise :class:`RefusedError` unless a request with these (lower-case) headers may pass."""
-        self._check_host(headers.get("host", ""))
+    def check(self, headers: Mapping[str, str], now: float | None = None) -> Operator:
+        """Return who a request with these (lower-case) headers is from. Raises :class:`RefusedError`."""
+        self.check_host(headers.get("host", ""))
         _check_origin(headers)
-        self._check_credentials(headers.get("authorization", ""))
+        return self._operator(headers, now)
 
-    def _check_host(self, host: str) -> None:
+    def check_host(self, host: str) -> None:
+        """Raise :class:`RefusedError` unless the application may be asked for by this name."""
         name = split_host(host)[0]
         if is_loopback(name) or name in {self.bind.lower(), *map(str.lower, self.allowed_hosts)}:
             return
@@ -55,26 +67,53 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             fix="Open it by the address it listens on, or add the name to its allowed hosts",
         )
 
-    def _check_credentials(self, authorization: str) -> None:
-        if not self.api_token:
-            if is_loopback(self.bind):
-                return
-            raise RefusedError(
-                401,
-                "login_required",
-                "This server is reachable from other machines and no API token is configured",
-                fix="Start it with an API token, or bind it to 127.0.0.1",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+    def _operator(self, headers: Mapping[str, str], now: float | None) -> Operator:
+        authorization = headers.get("authorization", "")
+        if authorization:
+            return self._bearer(authorization, now)
+        if cookie := cookie_of(headers.get("cookie", "")):
+            # A browser sends the cookies of a host to all its ports: one of another server is none.
+            with contextlib.suppress(TokenError):
+                return verify_operator(cookie, self.keys, "session", now=now)
+        proxied = any(name in headers for name in _PROXY)
+        local = is_loopback(self.bind) and is_loopback(split_host(headers.get("host", ""))[0]) and not proxied
+        if local and not self.api_token:
+            return LOCAL
+        raise RefusedError(
+            401,
+            "login_required",
+            "This server asks who you are",
+            fix="Run greenroom login where its API key is, and open the address that it prints",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+    def _bearer(self, authorization: str, now: float | None) -> Operator:
         scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.api_token.encode()):
-            raise RefusedError(
-                401,
-                "api_token_invalid",
-                "The API token is wrong" if authorization else "This server asks for its API token",
-                fix="Send it as Authorization: Bearer TOKEN",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        token = given.strip()
+        why = "The scheme is not Bearer"
+        if scheme.lower() == "bearer":
+            if self.api_token and hmac.compare_digest(token.encode(), self.api_token.encode()):
+                return Operator(name="api token", role="admin")
+            try:
+                return verify_operator(token, self.keys, "api", now=now)
+            except TokenError as error:
+                why = error.message
+        raise RefusedError(
+            401,
+            "api_token_invalid",
+            f"The API token is not accepted: {why}",
+            fix="Make one with greenroom login --token, and send it as Authorization: Bearer TOKEN",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+def cookie_of(header: str) -> str:
+    """Return the session out of a ``Cookie`` header; empty without one."""
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
 
 
 def split_host(host: str) -> tuple[str, str]:
@@ -129,7 +168,7 @@ class ApiGuard:
         """Answer a refusal as a problem, else hand the request on."""
         if scope["type"] == "http":
             try:
-                self._access.check(Headers(scope=scope))
+                scope.setdefault("state", {})["operator"] = self._access.check(Headers(scope=scope))
             except RefusedError as error:
                 await problem_response(error)(scope, receive, send)
                 return

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from greenroom.errors import GreenroomError
+from greenroom.link import LinkError, NotFoundError
 
 
 class RefusedError(GreenroomError):
@@ -59,6 +60,14 @@ def problem_response(error: GreenroomError) -> Response:
         media_type="application/problem+json",
         headers={"Cache-Control": "no-store", **headers},
     )
+
+
+def _status(error: GreenroomError) -> int:
+    if isinstance(error, LinkError):
+        # Its status is what LiveKit answered.
+        return HTTPStatus.NOT_FOUND if isinstance(error, NotFoundError) else HTTPStatus.BAD_GATEWAY
+    found = getattr(error, "status", None)
+    return found if isinstance(found, int) else HTTPStatus.BAD_REQUEST
 
 
 async def on_greenroom_error(_request: Request, error: Exception) -> Response:

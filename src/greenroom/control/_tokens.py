@@ -16,6 +16,7 @@ from starlette.routing import Route
 from greenroom.config import ApiKey, Limits
 from greenroom.control._responses import RefusedError, json_response
 from greenroom.grants import Claims, Grant, VideoGrant, mint
+from greenroom.operations import Operation, operation
 
 # Everything a request may carry, at its limit and JSON-escaped, fits.
 _MAX_BODY: Final = 4 * 1024 * 1024
@@ -57,6 +58,15 @@ def token_routes(key: ApiKey, url_for: Callable[[Request], str], limits: Limits)
     :param url_for: the LiveKit URL that the sender of a request should connect to.
     """
 
+    @operation(
+        Operation(
+            summary="Make a token to join a room with, and to call an agent.",
+            scope="operate",
+            takes=TokenRequest,
+            answers=TokenResponse,
+            problems=(413, 415),
+        )
+    )
     async def create_token(request: Request) -> Response:
         asked = await _read(request)
         _check_lengths(asked, limits)

@@ -12,11 +12,22 @@ from greenroom.grants._claims import (
     SipGrant,
     VideoGrant,
 )
+from greenroom.grants._operators import (
+    LOGIN_TTL,
+    SESSION_TTL,
+    Operator,
+    Purpose,
+    mint_operator,
+    roles,
+    verify_operator,
+)
 from greenroom.grants._tokens import DEFAULT_TTL, LEEWAY, Grant, mint, read_http_token, verify
 
 __all__ = [
     "DEFAULT_TTL",
     "LEEWAY",
+    "LOGIN_TTL",
+    "SESSION_TTL",
     "AgentEndpointGrant",
     "AgentGrant",
     "AgentThreadGrant",
@@ -24,9 +35,14 @@ __all__ = [
     "Grant",
     "InferenceGrant",
     "ObservabilityGrant",
+    "Operator",
+    "Purpose",
     "SipGrant",
     "VideoGrant",
     "mint",
+    "mint_operator",
     "read_http_token",
+    "roles",
     "verify",
+    "verify_operator",
 ]

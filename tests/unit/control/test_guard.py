@@ -23,8 +23,16 @@ async def test_a_rebound_name_is_refused(client_of, host) -> None:
 
 
 async def test_a_name_can_be_allowed(client_of) -> None:
-    client = await client_of(allowed_hosts=["Green.example"])
-    assert (await get(client, host="green.example:7880")).status_code == 200
+    client = await client_of(allowed_hosts=["Green.example"], api_token="t0ken")
+    assert (await get(client, host="green.example:7880", authorization="Bearer t0ken")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{"host": "green.example"}, {"host": "127.0.0.1:7880", "x_forwarded_for": "203.0.113.9"}]
+)
+async def test_what_comes_through_a_proxy_needs_a_login_on_loopback_too(client_of, headers) -> None:
+    answer = await get(await client_of(allowed_hosts=["green.example"]), **headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "login_required")
 
 
 async def test_behind_a_wildcard_address_any_ip_address_is_ours_but_no_name_is(client_of) -> None:
@@ -78,7 +86,7 @@ async def test_without_a_login_nothing_is_given_to_other_machines(client_of, pat
     answer = await client.request("POST" if path.endswith("token") else "GET", path)
     assert (answer.status_code, answer.json()["code"]) == (401, "login_required")
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert "API token" in answer.json()["fix"]
+    assert "greenroom login" in answer.json()["fix"]
 
 
 @pytest.mark.parametrize(
