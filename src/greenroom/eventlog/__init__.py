@@ -19,6 +19,7 @@ from greenroom.eventlog._errors import (
 from greenroom.eventlog._events import BlobRef, EventType, Raw, event, registered, upcast
 from greenroom.eventlog._log import EventLog
 from greenroom.eventlog._model import Appended, Erased, NewEvent, Record, StreamErased, StreamHead
+from greenroom.eventlog._proof import Link, broken_link
 from greenroom.eventlog._reading import LogReader
 from greenroom.eventlog._telling import (
     record_as_json,
@@ -40,6 +41,7 @@ __all__ = [
     "EventLogError",
     "EventTooLargeError",
     "EventType",
+    "Link",
     "LogBusyError",
     "LogClosedError",
     "LogCorruptError",
@@ -54,6 +56,7 @@ __all__ = [
     "StreamErased",
     "StreamHead",
     "Verification",
+    "broken_link",
     "event",
     "record_as_json",
     "record_as_line",

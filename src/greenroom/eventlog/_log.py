@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 _HOUR: Final = 3600.0
+# Payloads that wait to be written, in bytes. Past it, appends wait before they are queued.
+_MOST_WAITING: Final = 64 * 1024 * 1024
 
 
 class EventLog(LogReader):
@@ -51,6 +53,7 @@ class EventLog(LogReader):
         self._loop = asyncio.get_running_loop()
         self._writer = Writer(store, clock=clock, missing=lambda blob: not blobs.holds(blob), key=key, tell=self._tell)
         self._writer.start()
+        self._waiting_bytes = 0
         self._keeper: asyncio.Task[None] | None = None
 
     @classmethod
@@ -111,7 +114,12 @@ class EventLog(LogReader):
             raise ValueError("nothing to append")
         encoded = [_encoded(given) for given in events]
         size = sum(len(found.payload) for found in encoded)
+        while self._waiting_bytes > _MOST_WAITING:
+            await self._news.wait()
+            if self._closed:
+                raise LogClosedError
         future: asyncio.Future[Appended] = self._loop.create_future()
+        self._waiting_bytes += size
         self._writer.append(Waiting(Append(tenant, check_stream(stream), expected, encoded), size, future))
         return await future
 
@@ -156,7 +164,7 @@ class EventLog(LogReader):
         """Delete the blobs that no event has named for an hour, and return how many there were."""
 
         def work() -> int:
-            return self.blobs.delete(self._store.unreferenced(self.blobs.stale()))
+            return self._store.release(self.blobs.stale(), self.blobs.delete)
 
         return await self._in_writer(work)
 
@@ -180,7 +188,7 @@ class EventLog(LogReader):
     def _erase(self, tenant: str, stream: str, through: int | None, reason: str) -> tuple[Erasure, int]:
         now = round(self._clock() * 1_000_000)
         erasure = self._store.erase(tenant, stream, through=through, reason=reason, now=now)
-        return erasure, self.blobs.delete(erasure.orphans)
+        return erasure, self._store.release(erasure.blobs, self.blobs.delete)
 
     async def _in_writer(self, work: Callable[[], _Result]) -> _Result:
         if self._closed:
@@ -202,6 +210,7 @@ class EventLog(LogReader):
         self._post(self._settle, batch, outcomes)
 
     def _settle(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+        self._waiting_bytes -= sum(waiting.size for waiting in batch)
         for waiting, outcome in zip(batch, outcomes, strict=True):
             future: asyncio.Future[Appended] = waiting.token  # type: ignore[assignment]
             if isinstance(outcome, Appended):

@@ -72,7 +72,7 @@ class SqliteStore:
             if not found:
                 return Erasure(0, ())
             del found[ERASED_AT_ONCE:]
-            orphans = self._delete([position for position, _ in found])
+            blobs = self._delete([position for position, _ in found])
             note = StreamErased(through_seq=found[-1][1] if more else last, events=len(found), reason=reason)
             encoded = Encoded(ERASED, 1, None, "", msgspec.json.encode(note), ())
             planned = self._plan([Append(tenant, stream, None, (encoded,))], now, None)
@@ -84,7 +84,7 @@ class SqliteStore:
         with contextlib.suppress(sqlite3.Error):
             # What was deleted also stands in the write-ahead log until that is folded in and emptied.
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Erasure(len(found), orphans, more)
+        return Erasure(len(found), blobs, more)
 
     def _payloads(self, start: int, last: int) -> list[tuple[int, int]]:
         """Return position and sequence number of what can be erased of a stream, in order."""
@@ -113,10 +113,13 @@ class SqliteStore:
             insert(self._connection, f"INSERT INTO checkpoints ({', '.join(Checkpoint._fields)})", [made])
         return True
 
-    def unreferenced(self, hashes: Iterable[str]) -> list[str]:
-        """Return those blobs that no event names."""
-        with translated(self.path):
-            return [name for name in hashes if not self._named(name)]
+    def release(self, blobs: Iterable[str], delete: Callable[[Iterable[str]], int]) -> int:
+        """Call ``delete`` with those blobs that no event names, holding the lock that whoever appends needs."""
+        wanted = list(blobs)
+        if not wanted:
+            return 0
+        with self._transaction():
+            return delete([blob for blob in wanted if not self._named(blob)])
 
     def _named(self, blob: str) -> bool:
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM blobs WHERE hash = ?)", blob))
@@ -186,7 +189,7 @@ class SqliteStore:
             )
             self._connection.execute(f"DELETE FROM payloads WHERE position IN ({some_marks})", some)  # noqa: S608
             self._connection.execute(f"DELETE FROM blobs WHERE position IN ({some_marks})", some)  # noqa: S608
-        return tuple(sorted(name for name in touched if not self._named(name)))
+        return tuple(sorted(touched))
 
     def _keep(self, planned: Plan, ids: dict[StreamKey, int]) -> None:
         """Remember what is now durable."""

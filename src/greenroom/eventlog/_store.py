@@ -28,10 +28,10 @@ class Page(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """How many payloads are gone, and the blobs that no event names any more. ``more`` is left to erase."""
+    """How many payloads are gone, and the blobs they named. ``more``: there is more to erase."""
 
     events: int
-    orphans: tuple[str, ...]
+    blobs: tuple[str, ...]
     more: bool = False
 
 
@@ -98,8 +98,8 @@ class Store(Protocol):
     def checkpoint(self, *, key: SigningKey | None, now: int) -> bool:
         """Join the ends of the streams that have grown since the last checkpoint; tell whether there were any."""
 
-    def unreferenced(self, blobs: Iterable[str]) -> list[str]:
-        """Return those blobs that no event names."""
+    def release(self, blobs: Iterable[str], delete: Callable[[Iterable[str]], int]) -> int:
+        """Call ``delete`` with those blobs that no event names, while no event can be stored; return its answer."""
 
     def reader(self, *, tolerant: bool = False) -> Reader:
         """Open a reader, for verification when it is ``tolerant``. May be called from any thread."""
