@@ -9,7 +9,7 @@ import msgspec
 
 from greenroom.eventlog import BlobRef
 from greenroom.ingest._otlp import Entry, JobBatch
-from greenroom.ingest._values import plain, text
+from greenroom.ingest._values import text
 from greenroom.sessions import (
     ChatHistory,
     ChatItem,
@@ -27,6 +27,7 @@ from greenroom.sessions import (
     Usage,
     item_of,
     number,
+    plain,
     without_content,
 )
 

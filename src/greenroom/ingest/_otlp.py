@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from greenroom.ingest._errors import UploadInvalidError, UploadTooLargeError
 from greenroom.ingest._ids import is_job_id
-from greenroom.ingest._values import attributes, plain
+from greenroom.sessions import attributes, plain
 
 _Request = TypeVar("_Request", bound=Message)
 _REDACTED: Final = "lk.redaction.enabled"

@@ -1,12 +1,8 @@
-"""OTLP attributes as plain values, and which of them carry what people said."""
+"""Attributes of telemetry: which of them carry what people said."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable
 from typing import Any, Final
-
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 # As LiveKit's SDK names them: attributes of OpenTelemetry's GenAI conventions that hold content but cannot be marked.
 _CONTENT: Final = frozenset(
@@ -38,25 +34,6 @@ _CONTENT_EVENTS: Final = frozenset(
         "gen_ai.client.inference.operation.details",
     }
 )
-_DEPTH: Final = 16
-
-
-def plain(value: AnyValue, depth: int = 0) -> Any:
-    """Return an attribute's value as JSON could hold it; ``None`` past 16 levels."""
-    kind = value.WhichOneof("value")
-    if kind is None or depth > _DEPTH:
-        return None
-    if kind == "array_value":
-        return [plain(item, depth + 1) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return {item.key: plain(item.value, depth + 1) for item in value.kvlist_value.values}
-    found = getattr(value, kind)
-    return base64.b64encode(found).decode() if isinstance(found, bytes) else found
-
-
-def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    """Return attributes as a dict."""
-    return {pair.key: plain(pair.value) for pair in pairs}
 
 
 def text(found: dict[str, Any], key: str) -> str:

@@ -32,6 +32,7 @@ from greenroom.sessions._spans import Span, spans_of
 from greenroom.sessions._state import RoomState, SessionState
 from greenroom.sessions._step import step
 from greenroom.sessions._turns import Latency, ToolCall, Turn
+from greenroom.sessions._values import attributes, plain
 from greenroom.sessions._view import Participant, Session, SessionSummary, view
 
 __all__ = [
@@ -75,10 +76,12 @@ __all__ = [
     "Usage",
     "Waveform",
     "archive",
+    "attributes",
     "cost_of",
     "item_of",
     "load_prices",
     "number",
+    "plain",
     "query_of",
     "routes",
     "spans_of",

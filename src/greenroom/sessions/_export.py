@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.eventlog import BlobMissingError, Blobs, Raw, Record
+from greenroom.eventlog import BlobMissingError, Blobs
 from greenroom.sessions._projection import Sessions
 from greenroom.sessions._spans import spans_of
 from greenroom.sessions._step import SESSION
@@ -52,8 +52,7 @@ async def _archive(sessions: Sessions, found: Session) -> AsyncIterator[bytes]:
         async for part in sessions.blobs.open(recording.blob):
             yield packer.compress(part)
         yield packer.compress(_padding(recording.size))
-    records = await sessions.log.read_stream(f"{SESSION}{session}")
-    yield member("log.json", _pretty([_record(record) for record in records]))
+    yield member("log.json", _pretty(await sessions.log.proof(f"{SESSION}{session}")))
     yield packer.compress(bytes(2 * tarfile.BLOCKSIZE))
     yield packer.flush()
 
@@ -79,25 +78,6 @@ async def contents_of(blobs: Blobs, found: Session, signal: str) -> AsyncIterato
         if ref.signal == signal:
             with contextlib.suppress(BlobMissingError, FileNotFoundError):
                 yield await blobs.read(ref.blob)
-
-
-def _record(record: Record) -> dict[str, Any]:
-    data: Any = record.data
-    if isinstance(data, Raw):
-        data = data.json()
-    elif data is not None:
-        data = msgspec.to_builtins(data)
-    return {
-        "position": record.position,
-        "seq": record.seq,
-        "stream": record.stream,
-        "type": record.type,
-        "version": record.version,
-        "at": record.at,
-        "recorded_at": record.recorded_at,
-        "hash": record.hash.hex(),
-        "data": data,
-    }
 
 
 def _pretty(value: Any) -> bytes:

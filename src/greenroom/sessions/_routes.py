@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from greenroom.operations import Operation, operation
 from greenroom.sessions._export import archive, contents_of
-from greenroom.sessions._peaks import PeaksError, waveform
+from greenroom.sessions._peaks import PeaksError, Waveform, waveform
 from greenroom.sessions._projection import Sessions
 from greenroom.sessions._query import QueryError, SessionQuery
 from greenroom.sessions._ranges import Unsatisfiable, range_of
-from greenroom.sessions._reader import SessionNotFoundError
+from greenroom.sessions._reader import SessionNotFoundError, SessionPage
 from greenroom.sessions._spans import Span, spans_of
 from greenroom.sessions._turns import Turn
 from greenroom.sessions._view import RecordingRef, Session
@@ -37,6 +38,25 @@ class SpanList(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...]
 
 
+class RecordingQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which recording.
+
+    :param number: its place in the session's ``recordings``.
+    """
+
+    number: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class PeaksQuery(RecordingQuery, frozen=True, kw_only=True):
+    """Which recording, and how fine.
+
+    :param number: its place in the session's ``recordings``.
+    :param buckets: how many pairs of peaks there shall be at the most; 0 returns all there are.
+    """
+
+    buckets: Annotated[int, msgspec.Meta(ge=0, le=_MAX_BUCKETS)] = 0
+
+
 def routes(sessions: Sessions) -> list[Route]:
     """Return the routes; errors are :class:`GreenroomError`, whose ``status`` is HTTP's."""
     answers = _Answers(sessions)
@@ -55,20 +75,33 @@ class _Answers:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
+    @operation(Operation(summary="Search sessions, the latest first.", query=SessionQuery, answers=SessionPage))
     async def listing(self, request: Request) -> Response:
         return _json(await self._sessions.search(query_of(request.query_params.multi_items())))
 
+    @operation(Operation(summary="Return everything about a session.", answers=Session, problems=(404,)))
     async def one(self, request: Request) -> Response:
         return _json(await self._session(request))
 
+    @operation(Operation(summary="Return the timeline of a session.", answers=TurnList, problems=(404,)))
     async def turns(self, request: Request) -> Response:
         return _json(TurnList(turns=(await self._session(request)).turns))
 
+    @operation(Operation(summary="Return the trace of a session.", answers=SpanList, problems=(404,)))
     async def spans(self, request: Request) -> Response:
         found = await self._session(request)
         contents = [content async for content in contents_of(self._sessions.blobs, found, "spans")]
         return _json(SpanList(spans=await self._sessions.decode(lambda: spans_of(contents))))
 
+    @operation(
+        Operation(
+            summary="Return the audio of a session, or ranges of it.",
+            query=RecordingQuery,
+            media_type="audio/ogg",
+            others={206: "The range that was asked for", 304: "It has not changed", 416: "No such range"},
+            problems=(404,),
+        )
+    )
     async def recording(self, request: Request) -> Response:
         ref = await self._recording(request)
         if not self._sessions.blobs.holds(ref.blob):
@@ -93,6 +126,15 @@ class _Answers:
         content = self._sessions.blobs.open(ref.blob, start, end)
         return StreamingResponse(content, status_code=status, headers=headers, media_type=ref.format)
 
+    @operation(
+        Operation(
+            summary="Return what a drawing of the audio needs.",
+            query=PeaksQuery,
+            answers=Waveform,
+            others={202: "They are being made; ask again"},
+            problems=(404, 422),
+        )
+    )
     async def peaks(self, request: Request) -> Response:
         buckets = _number(request.query_params.get("buckets", "0"), "buckets", int)
         if not 0 <= buckets <= _MAX_BUCKETS:
@@ -105,6 +147,13 @@ class _Answers:
         data = found.data
         return _json(await self._sessions.decode(lambda: waveform(data, buckets or None)))
 
+    @operation(
+        Operation(
+            summary="Return one archive: transcript, audio, trace and the log's proof.",
+            media_type="application/gzip",
+            problems=(404,),
+        )
+    )
     async def export(self, request: Request) -> Response:
         session = request.path_params["session"]
         content = await archive(self._sessions, session)

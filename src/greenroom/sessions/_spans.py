@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 from google.protobuf.message import DecodeError
 
+from greenroom.sessions._values import attributes
+
 _ERROR: Final = 2
-_DEPTH: Final = 16
 
 
 class SpanEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,25 +69,9 @@ def _span(raw: Any, scope: str) -> Span:
         ended_at=raw.end_time_unix_nano / 1e9,
         error=raw.status.code == _ERROR,
         message=raw.status.message,
-        attributes=_attributes(raw.attributes),
+        attributes=attributes(raw.attributes),
         events=tuple(
-            SpanEvent(at=event.time_unix_nano / 1e9, name=event.name, attributes=_attributes(event.attributes))
+            SpanEvent(at=event.time_unix_nano / 1e9, name=event.name, attributes=attributes(event.attributes))
             for event in raw.events
         ),
     )
-
-
-def _attributes(pairs: Any) -> dict[str, Any]:
-    return {pair.key: _plain(pair.value) for pair in pairs}
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    kind = value.WhichOneof("value")
-    if kind is None or depth > _DEPTH:
-        return None
-    if kind == "array_value":
-        return [_plain(item, depth + 1) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return {item.key: _plain(item.value, depth + 1) for item in value.kvlist_value.values}
-    found = getattr(value, kind)
-    return found.hex() if isinstance(found, bytes) else found

@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from livekit.protocol import agent_dispatch, room
 
 from greenroom._media import EngineConfig, Str0mEngine
 from greenroom.config import RoomDefaults, ServerConfig
+from greenroom.eventlog import Link, broken_link
 from support.sdk import Caller
 from support.serving import KEY, running_server
 from support.signal_client import token
@@ -166,4 +168,10 @@ async def test_a_call_by_voice_is_there_with_its_recording(house: tuple[str, Des
         audio = archive.extractfile(f"{found['id']}/recording.ogg")
         assert audio is not None
         assert len(audio.read()) == recording["size"]
+        proof = archive.extractfile(f"{found['id']}/log.json")
+        assert proof is not None
+        links = msgspec.json.decode(proof.read(), type=list[Link])
+    assert broken_link(links) is None
+    forged = msgspec.structs.replace(links[1], payload="{}")
+    assert broken_link([links[0], forged, *links[2:]]) is forged
     assert found["started_at"] < time.time()
