@@ -19,7 +19,7 @@ from greenroom.eventlog._errors import (
 from greenroom.eventlog._events import BlobRef, EventType, Raw, event, registered, upcast
 from greenroom.eventlog._log import EventLog
 from greenroom.eventlog._model import Appended, Erased, NewEvent, Record, StreamErased, StreamHead
-from greenroom.eventlog._proof import Link, broken_link
+from greenroom.eventlog._proof import Anchor, Link, broken_link, is_anchored
 from greenroom.eventlog._reading import LogReader
 from greenroom.eventlog._telling import (
     record_as_json,
@@ -30,6 +30,7 @@ from greenroom.eventlog._telling import (
 from greenroom.eventlog._verify import Problem, Verification
 
 __all__ = [
+    "Anchor",
     "Appended",
     "BlobMissingError",
     "BlobRef",
@@ -58,6 +59,7 @@ __all__ = [
     "Verification",
     "broken_link",
     "event",
+    "is_anchored",
     "record_as_json",
     "record_as_line",
     "registered",

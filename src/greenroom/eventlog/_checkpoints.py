@@ -102,22 +102,51 @@ def hash_of(checkpoint: Checkpoint, previous: bytes) -> bytes:
 
 def leaves_of(heads: Iterable[tuple[StreamKey, Head]]) -> list[bytes]:
     """Return the hashes of stream ends, in the order of a tree."""
-    return [_leaf(stream, head) for stream, head in sorted(heads)]
+    return [leaf_of(stream, head) for stream, head in sorted(heads)]
 
 
 def tree_hash(leaves: Sequence[bytes]) -> bytes:
     """Return the root over leaf hashes (RFC 6962, section 2.1)."""
     if not leaves:
         return sha256().digest()
-    level = list(leaves)
-    # Pairing from the left and carrying an odd last one up unchanged yields the tree of the RFC.
+    level: Sequence[bytes] = leaves
     while len(level) > 1:
-        paired = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
-        level = paired + level[len(paired) * 2 :]
+        level = _parents(level)
     return level[0]
 
 
-def _leaf(stream: StreamKey, head: Head) -> bytes:
+def audit_path(leaves: Sequence[bytes], index: int) -> list[tuple[bool, bytes]]:
+    """Return the hashes that lead from a leaf to the root, from below: whether each stands left, and itself."""
+    path = []
+    level = list(leaves)
+    while len(level) > 1:
+        sibling = index ^ 1
+        if sibling < len(level):
+            path.append((sibling < index, level[sibling]))
+        level = _parents(level)
+        index //= 2
+    return path
+
+
+def root_above(leaf: bytes, path: Iterable[tuple[bool, bytes]]) -> bytes:
+    """Return the root that an audit path leads to from a leaf."""
+    for is_left, sibling in path:
+        leaf = _node(sibling, leaf) if is_left else _node(leaf, sibling)
+    return leaf
+
+
+def _parents(level: Sequence[bytes]) -> list[bytes]:
+    # Pairing from the left and carrying an odd last one up unchanged yields the tree of the RFC.
+    paired = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+    return [*paired, *level[len(paired) * 2 :]]
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return sha256(b"\x01" + left + right).digest()
+
+
+def leaf_of(stream: StreamKey, head: Head) -> bytes:
+    """Return the hash of a stream's end, as it stands in the tree."""
     tenant, name = stream[0].encode(), stream[1].encode()
     fixed = _LEAF.pack(len(tenant), len(name), head.seq)
     return sha256(b"".join((b"\x00", fixed, tenant, name, head.hash))).digest()

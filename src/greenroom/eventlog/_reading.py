@@ -21,7 +21,7 @@ from greenroom.eventlog._model import (
     Record,
     StreamHead,
 )
-from greenroom.eventlog._proof import Link, links_of
+from greenroom.eventlog._proof import Anchor, Link, anchor_of, links_of
 from greenroom.eventlog._store import Page, Query, Reader
 from greenroom.eventlog._verify import Verification, verify_log, verify_stream
 
@@ -155,6 +155,10 @@ class LogReader:
     async def proof(self, stream: str, *, tenant: str = "") -> list[Link]:
         """Return a stream's chain with all its hashes are made of, to be checked elsewhere (:func:`broken_link`)."""
         return await self._read(lambda reader: links_of(reader.stream(tenant, stream, 0, -1)))
+
+    async def anchor(self, stream: str, *, tenant: str = "") -> Anchor | None:
+        """Return the last checkpoint that holds a stream, to be checked elsewhere (:func:`is_anchored`)."""
+        return await self._read(lambda reader: anchor_of(reader, tenant, stream))
 
     async def verify(
         self, stream: str | None = None, *, tenant: str = "", key: SigningKey | None = None, blobs: bool = True

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from greenroom.eventlog._chain import Row
+from greenroom.eventlog._chain import Head, Row, StreamKey
 from greenroom.eventlog._checkpoints import Checkpoint
 from greenroom.eventlog._errors import LogCorruptError
 from greenroom.eventlog._model import StreamHead
@@ -197,6 +197,15 @@ class SqliteReader:
     def checkpoints(self) -> list[Checkpoint]:
         """Return all checkpoints."""
         return [Checkpoint(*row) for row in self._rows(f"{CHECKPOINTS} ORDER BY number")]
+
+    def ends_between(self, after: int, through: int) -> list[tuple[StreamKey, Head]]:
+        """Return where streams ended at a position."""
+        rows = self._rows(
+            "SELECT e.tenant, s.name, max(e.position), e.seq, e.hash FROM events e JOIN streams s ON s.id = e.stream "
+            "WHERE e.position > ? AND e.position <= ? GROUP BY e.stream",
+            *(after, through),
+        )
+        return [((tenant, name), Head(*head)) for tenant, name, *head in rows]
 
     def blobs(self) -> Iterator[tuple[str, list[Place]]]:
         """Yield each blob that is named, and by which events."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from greenroom.eventlog._chain import Append, Row
+from greenroom.eventlog._chain import Append, Head, Row, StreamKey
 from greenroom.eventlog._checkpoints import Checkpoint, SigningKey
 from greenroom.eventlog._errors import EventLogError
 from greenroom.eventlog._model import Appended, StreamHead
@@ -64,6 +64,9 @@ class Reader(Protocol):
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return all checkpoints, by number."""
+
+    def ends_between(self, after: int, through: int) -> list[tuple[StreamKey, Head]]:
+        """Return the streams with events past ``after``, and where they ended at the position ``through``."""
 
     def blobs(self) -> Iterator[tuple[str, list[Place]]]:
         """Yield each blob that is named, and the events that name it."""
