@@ -72,23 +72,33 @@ class SessionStage:
             while not condition():  # noqa: ASYNC110 - nobody is told of it
                 await asyncio.sleep(0.02)
 
-    async def call(self, room: str = "lobby", *, identity: str = "ada") -> tuple[Caller, rtc.RemoteParticipant, Call]:
-        """Join as a person, ask for the agent and wait until it listens."""
+    async def agent(self, room: str = "lobby") -> Call:
+        """Ask for the agent in a room, created if need be, and wait until it is there."""
         await self.until(self.server.agents.workers)
-        caller = await self.make().connect(self.url, token(identity, room, key=KEY))
-        self.server.agents.create_dispatch(room, agent_name="waiter")
+        dispatch = self.server.agents.create_dispatch(room, agent_name="waiter")
 
-        def job_id() -> str:
-            jobs = [job for each in self.server.agents.list_dispatch(room) for job in each.state.jobs]
-            return next((job.id for job in jobs if job.state.participant_identity), "")
+        def present() -> list[Call]:
+            live = self.server.rooms.get(room)
+            (found,) = self.server.agents.list_dispatch(room, dispatch.id)
+            return [
+                Call(job_id=job.id, room=room, agent_identity=job.state.participant_identity, room_sid=live.sid)
+                for job in found.state.jobs
+                if live is not None and job.state.participant_identity in live.participants
+            ]
 
-        await self.until(job_id)
-        job = job_id()
-        agent = f"agent-{job}"
-        bot = await caller.sees(agent, lambda each: each.attributes.get("lk.agent.state") == "listening")
-        live = self.server.rooms.get(room)
-        assert live is not None
-        return caller, bot, Call(job_id=job, room=room, agent_identity=agent, room_sid=live.sid)
+        await self.until(present)
+        return present()[0]
+
+    async def caller(self, call: Call, identity: str = "ada") -> tuple[Caller, rtc.RemoteParticipant]:
+        """Join as a person and wait until the agent listens."""
+        caller = await self.make().connect(self.url, token(identity, call.room, key=KEY))
+        bot = await caller.sees(call.agent_identity, lambda each: each.attributes.get("lk.agent.state") == "listening")
+        return caller, bot
+
+    async def call(self, room: str = "lobby", *, identity: str = "ada") -> tuple[Caller, rtc.RemoteParticipant, Call]:
+        """Have a person and an agent in a room, ready to talk."""
+        call = await self.agent(room)
+        return (*await self.caller(call, identity), call)
 
 
 @contextlib.asynccontextmanager

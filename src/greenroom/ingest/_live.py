@@ -142,16 +142,13 @@ class LiveWatch:
         by_stream: dict[str, list[NewEvent]] = {}
         for stream, event in book.compare(found, now):
             by_stream.setdefault(stream, []).append(event)
-        try:
-            # Together, so that they wait for the disk once.
-            appends = (self._events.append(stream, events) for stream, events in by_stream.items())
-            for outcome in await asyncio.gather(*appends, return_exceptions=True):
-                if isinstance(outcome, BaseException):
-                    raise outcome
-        except BaseException:
+        # Together, so that they wait for the disk once.
+        appends = (self._events.append(stream, events) for stream, events in by_stream.items())
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        if failed := [outcome for outcome in outcomes if isinstance(outcome, BaseException)]:
             # The book believes what the log does not hold: with the next list it starts from the log again.
             self._book = None
-            raise
+            raise failed[0]
         self.latest, self.seen_at = found, now
         self._tell_observer(found)
         if self._rounds is not None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from greenroom.link._agents import RoomRounds, agent_states
 from greenroom.link._api import LiveKit
 from greenroom.link._attendance import ObservePolicy, When
+from greenroom.link._controls import Controls, Listening
 from greenroom.link._errors import LinkError, NotFoundError, NotServedError, WebhookError
 from greenroom.link._events import (
     AgentStateChanged,
     AmdPredicted,
+    ControlEnd,
+    ControlEvent,
+    ControlFailed,
+    ControlListen,
+    ControlMute,
+    ControlType,
     DispatchEnded,
     DispatchPending,
     EgressEnded,
@@ -53,6 +60,13 @@ __all__ = [
     "AgentStateChanged",
     "AmdPredicted",
     "Call",
+    "ControlEnd",
+    "ControlEvent",
+    "ControlFailed",
+    "ControlListen",
+    "ControlMute",
+    "ControlType",
+    "Controls",
     "DispatchEnded",
     "DispatchPending",
     "EgressEnded",
@@ -68,6 +82,7 @@ __all__ = [
     "JobEvent",
     "JobInfo",
     "LinkError",
+    "Listening",
     "LiveKit",
     "NotFoundError",
     "NotServedError",

@@ -239,3 +239,49 @@ class FalseInterruption(_Data, frozen=True):
     """The user had not interrupted after all; whether the agent went on."""
 
     resumed: bool
+
+
+class ControlEvent(_Data, frozen=True):
+    """Somebody is about to do something to a call.
+
+    :param by: who, as the control plane knows them.
+    """
+
+    by: str
+
+
+@event("control.listen")
+class ControlListen(ControlEvent, frozen=True):
+    """Somebody was given a token to listen with, hidden, as ``identity``, until ``expires_at``."""
+
+    identity: str
+    expires_at: float
+
+
+@event("control.type")
+class ControlType(ControlEvent, frozen=True):
+    """Somebody types to the agent as if the user had."""
+
+    text: str
+
+
+@event("control.mute")
+class ControlMute(ControlEvent, frozen=True):
+    """Somebody takes the agent's voice, or gives it back."""
+
+    muted: bool
+
+
+@event("control.end")
+class ControlEnd(ControlEvent, frozen=True):
+    """Somebody ends the call: its ``room``, or its ``agent`` alone."""
+
+    scope: str
+
+
+@event("control.failed")
+class ControlFailed(ControlEvent, frozen=True):
+    """What somebody was about to do came to nothing."""
+
+    verb: str
+    error: str

@@ -14,7 +14,7 @@ from livekit.protocol.agent_pb import agent_session as pb
 
 from greenroom.config import RoomDefaults
 from greenroom.eventlog import EventLog, Record
-from greenroom.link import Call, LinkError, NotFoundError, ObservePolicy, Observer, When
+from greenroom.link import LinkError, NotFoundError, ObservePolicy, Observer, When
 from support.session_stage import PATIENCE, SessionStage, session_stage
 
 pytestmark = pytest.mark.conformance
@@ -122,19 +122,11 @@ async def test_a_room_with_an_observer_empties_and_ends_on_time(stage: SessionSt
 
 async def test_the_agent_is_linked_to_the_caller_not_to_the_observer(stage: SessionStage, log: EventLog) -> None:
     """The observer is there before the caller, and the agent still waits for the caller's text."""
-    await stage.until(stage.server.agents.workers)
-    stage.server.agents.create_dispatch("lobby", agent_name="waiter")
-
-    def job_id() -> str:
-        jobs = [job for each in stage.server.agents.list_dispatch("lobby") for job in each.state.jobs]
-        return next((job.id for job in jobs if job.state.participant_identity), "")
-
-    await stage.until(job_id)
-    call = Call(job_id=job_id(), room="lobby", agent_identity=f"agent-{job_id()}")
+    call = await stage.agent()
     async with observing(stage, log, when=When.ALWAYS) as observer:
         observer.began(call)
         await found(log, call.job_id, "session.observed")
-        caller, _, _ = await stage.call()
+        caller, _ = await stage.caller(call)
         await caller.me.send_text("when are you open", topic="lk.chat")
         await told(log, call.job_id, "From noon to ten.")
 
