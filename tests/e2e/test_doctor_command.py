@@ -91,9 +91,10 @@ async def relay(address: str, host: str = "127.0.0.1", edit: Edit = bytes, **opt
 
 
 @contextlib.asynccontextmanager
-async def server_at(node_ip: str, cwd: Path) -> AsyncIterator[str]:
+async def server_at(node_ip: str, cwd: Path, *options: str) -> AsyncIterator[str]:
     """Run a server that tells its clients to send to ``node_ip``; yields its ``http://HOST:PORT``."""
-    async with greenroom("server", "--port", "0", "--rtc-port", "0", "--node-ip", node_ip, cwd=cwd) as program:
+    ports = ("--port", "0", "--rtc-port", "0")
+    async with greenroom("server", *ports, "--node-ip", node_ip, *options, cwd=cwd) as program:
         yield await program.ready()
         await program.interrupt()
 
@@ -165,7 +166,7 @@ async def test_ws_where_wss_is_spoken_is_named_with_the_address_to_use(url: str,
 
 
 async def test_a_clock_ten_minutes_off_is_named(url: str, tmp_path: Path) -> None:
-    late = format_datetime(datetime.now(UTC) - timedelta(minutes=10), usegmt=True).encode()
+    late = format_datetime(datetime.now(UTC) - timedelta(seconds=610), usegmt=True).encode()
 
     def in_the_past(answer: bytes) -> bytes:
         return re.sub(rb"(?i)(\ndate: )[^\r]*", rb"\g<1>" + late, answer)
@@ -173,7 +174,7 @@ async def test_a_clock_ten_minutes_off_is_named(url: str, tmp_path: Path) -> Non
     async with relay(url, edit=in_the_past) as address:
         found = await fault("--url", address, cwd=tmp_path)
     assert (found["check"], found["code"]) == ("clock", "clock_skew")
-    assert re.search(r"clock is (599|600|601) s ahead of the server's", found["message"])
+    assert re.search(r"clock is 6\d\d s ahead of the server's", found["message"])
 
 
 async def test_what_is_no_livekit_server_is_named(tmp_path: Path) -> None:
@@ -212,6 +213,12 @@ async def test_a_udp_port_that_answers_nowhere_is_called_blocked(tmp_path: Path)
         found = await fault("--url", beside, cwd=tmp_path)
     assert (found["check"], found["code"]) == ("media", "udp_blocked")
     assert re.search(r"ufw allow \d+/udp", found["fix"])
+
+
+async def test_a_udp_port_of_the_other_ip_version_is_named(tmp_path: Path) -> None:
+    async with server_at("::1", tmp_path, "--bind", "::1") as address, relay(address) as beside:
+        found = await fault("--url", beside, cwd=tmp_path)
+    assert (found["check"], found["code"]) == ("media", "family")
 
 
 async def test_an_agent_is_called_and_its_answer_told(url: str, tmp_path: Path) -> None:

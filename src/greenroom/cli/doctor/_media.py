@@ -10,6 +10,7 @@ from greenroom.cli.doctor._report import FaultError
 
 #: ICE tries every 50 ms to 250 ms; who has no answer by then gets none.
 _CONNECT: Final = 5.0
+_NAMING: Final = 1.0
 _DETOUR: Final = 3.0
 _PACKETS: Final = 50
 _LISTEN: Final = 10.0
@@ -21,9 +22,17 @@ async def check_path(participants: list[Participant], host: str) -> str:
     :param host: the IP address at which the signalling was reached.
     :raises FaultError: which tells a wrong address from a closed port.
     """
-    await asyncio.gather(*(_connected(one) for one in participants))
-    failed = next((one for one in participants if not one.connected), None)
     named = participants[0].candidates
+    # Servers may name more than one address, one after the other.
+    await asyncio.gather(*(_connected(one, _NAMING) for one in participants))
+    if named and all((":" in address) != (":" in host) for address, _ in named):
+        raise FaultError(
+            "family",
+            f"The server answers at {host}, but its UDP port is at {_list(named)}, of the other IP version",
+            fix="Use an address of that version in --url, or start the server with --bind :: and a --node-ip of each",
+        )
+    await asyncio.gather(*(_connected(one, _CONNECT) for one in participants))
+    failed = next((one for one in participants if not one.connected), None)
     if failed is None:
         return f"UDP passes to {_list(named)}"
     if failed.reachable:
@@ -48,8 +57,8 @@ async def check_path(participants: list[Participant], host: str) -> str:
     raise _blocked(named, host)
 
 
-async def _connected(participant: Participant) -> bool:
-    return await participant.until(lambda: participant.connected, _CONNECT)
+async def _connected(participant: Participant, seconds: float) -> bool:
+    return await participant.until(lambda: participant.connected, seconds)
 
 
 async def check_audio(speaker: Participant, listener: Participant) -> str:

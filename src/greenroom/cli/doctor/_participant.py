@@ -8,7 +8,6 @@ import contextlib
 import json
 import re
 import secrets
-import socket
 import ssl
 from collections.abc import Callable
 from typing import Final
@@ -42,9 +41,14 @@ def join_query(offer: str) -> str:
 
 
 async def resolve(address: Address) -> str:
-    """Return the IP address at which the server's signalling is."""
-    found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return str(found[0][4][0])
+    """Return the IP address at which the server's signalling answers. Raises :class:`FaultError`."""
+    try:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+    except OSError as error:
+        raise FaultError("unreachable", f"The server cannot be reached any more: {error}", fix=_LOG) from None
+    host = str(writer.get_extra_info("peername")[0])
+    writer.close()
+    return host
 
 
 class Participant:
