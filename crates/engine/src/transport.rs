@@ -10,10 +10,11 @@ use str0m::format::PayloadParams;
 use str0m::media::Mid;
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::RtpPacket;
-use str0m::{Candidate, IceCreds, Rtc};
+use str0m::{IceCreds, Rtc};
 
+use self::candidates::{Candidates, separate};
 use crate::TransportId;
-use crate::config::{CONNECT, MAX_CANDIDATES, MAX_CHANNELS, SILENCE};
+use crate::config::{CONNECT, MAX_CHANNELS, SILENCE};
 use crate::driver::{Driver, Outputs};
 use crate::event::{Answer, Event, Reason};
 use crate::gate::{Gate, Path, is_stun};
@@ -23,6 +24,7 @@ use crate::recipe::Recipe;
 use crate::sdp::{self, Plan, Plans};
 use crate::stats::Counters;
 
+mod candidates;
 mod media;
 
 /// Where a transport's effects go.
@@ -82,7 +84,7 @@ pub struct Transport {
     lanes: Lanes,
     /// RTP has been written that [`Transport::send_media`] has to send.
     written: bool,
-    candidates: Vec<Candidate>,
+    candidates: Candidates,
     outlets: Vec<Outlet>,
     labels: Vec<(ChannelId, Arc<str>)>,
     largest: usize,
@@ -108,7 +110,7 @@ impl Transport {
             mids: Vec::new(),
             lanes: Lanes::default(),
             written: false,
-            candidates: Vec::new(),
+            candidates: Candidates::default(),
             outlets: vec![Outlet::reliable()],
             labels: Vec::new(),
             largest: LARGEST,
@@ -170,7 +172,8 @@ impl Transport {
             Ok(sections) => sections,
             Err(reason) => return Ok(Err(reason)),
         };
-        let offer = match SdpOffer::from_sdp_string(&sdp::edit_offer(sdp)) {
+        let (edited, candidates) = separate(sdp);
+        let offer = match SdpOffer::from_sdp_string(&sdp::edit_offer(&edited)) {
             Ok(offer) => offer,
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -202,9 +205,7 @@ impl Transport {
         let edited = sdp::edit_answer(&answer, (&self.creds.ufrag, &self.creds.pass), |mid| {
             plans.get(mid).cloned().unwrap_or(Plan::Inactive)
         });
-        for candidate in std::mem::take(&mut self.candidates) {
-            self.use_candidate(now, candidate)?;
-        }
+        self.offered_candidates(now, &candidates)?;
         self.settle(now, fx, Ok(()))?;
         Ok(Ok(Answer { sdp: edited, sections }))
     }
@@ -225,32 +226,11 @@ impl Transport {
         if creds == self.creds {
             return Ok(());
         }
+        self.candidates.restart();
         self.creds = self.recipe.creds();
         let creds = self.creds.clone();
         let change = |rtc: &mut Rtc| rtc.direct_api().set_local_ice_credentials(creds);
         self.driver.change(now, &mut self.outputs, change).map_err(poll_failed)
-    }
-
-    /// Use a remote candidate now, or when the offer has come.
-    pub fn candidate(&mut self, now: Instant, text: &str, fx: &mut Effects) -> Step {
-        // A lite agent sends no checks, so it has no use for candidates (RFC 8445 section 2.5).
-        if self.lite {
-            return Ok(());
-        }
-        let Ok(candidate) = Candidate::from_sdp_string(text) else { return Ok(()) };
-        if self.answered.is_none() {
-            if self.candidates.len() < MAX_CANDIDATES {
-                self.candidates.push(candidate);
-            }
-            return Ok(());
-        }
-        self.use_candidate(now, candidate)?;
-        self.settle(now, fx, Ok(()))
-    }
-
-    fn use_candidate(&mut self, now: Instant, candidate: Candidate) -> Step {
-        let add = |rtc: &mut Rtc| rtc.add_remote_candidate(candidate);
-        self.driver.change(now, &mut self.outputs, add).map_err(poll_failed)
     }
 
     /// Take a datagram that is this transport's.

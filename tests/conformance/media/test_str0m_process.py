@@ -13,6 +13,7 @@ import pytest
 
 from greenroom._media import Channel, DataReceived, EngineConfig, Str0mEngine
 from support.media_peer import AiortcPeer
+from support.offers import chromium_first
 
 pytestmark = pytest.mark.conformance
 
@@ -95,6 +96,27 @@ def test_a_forked_child_that_exits_or_stops_its_copy_does_not_hang():
         os.waitpid(child, 0)
     """)
     assert printed == "child done\n0\n"
+
+
+@pytest.mark.parametrize("lite", [True, False])
+def test_candidates_that_a_client_repeats_in_every_offer_are_kept_once(lite):
+    tcp = "a=candidate:1 1 tcp 1518280447 192.0.2.{} 9 typ host tcptype active\r\n"
+    first, rest = chromium_first().split("a=mid:0\r\n")
+    offer = f"{first}a=mid:0\r\n{''.join(tcp.format(n) for n in range(60))}{rest}"
+    printed = run(f"""
+        def resident():
+            with open("/proc/self/statm") as pages:
+                return int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+        engine.create_transport(3, lite={lite})
+        for number in range(1_000):
+            await engine.accept_offer(3, {offer!r})
+            if number == 200:
+                before = resident()
+        # Ten megabytes, if each of them were kept each time.
+        print(resident() - before < 3_000_000)
+    """)
+    assert printed == "True\n0\n"
 
 
 @pytest.fixture
