@@ -47,7 +47,7 @@ except ImportError:
 logger = logging.getLogger("front-desk")
 
 GREETING = "Hello, this is the front desk of Harbour Clinic. How can I help you?"
-MICROPHONE_ON = "I can hear you now. Please go ahead."
+MICROPHONE_ON = "This is the front desk of Harbour Clinic. I can hear you now."
 TEXT_ONLY = "I cannot hear you: this machine has no speech. Please type. My log says what to install."
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 HOURS = ("09:00", "10:00", "11:00", "14:00", "15:00", "16:00")
@@ -329,8 +329,7 @@ def await_microphone(session: AgentSession[None], room: rtc.Room, caller: rtc.Re
         if has_microphone(caller):
             room.off("track_subscribed", look)
             session.output.set_audio_enabled(able)
-            said_nothing = not any(item.type == "message" and item.role == "user" for item in session.history.items)
-            session.say(TEXT_ONLY if not able else GREETING if said_nothing else MICROPHONE_ON)
+            session.say(MICROPHONE_ON if able else TEXT_ONLY)
 
     room.on("track_subscribed", look)
     look()
