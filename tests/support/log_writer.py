@@ -35,6 +35,8 @@ async def produce(log: EventLog, producer: int, numbers: count[int]) -> None:
         os.write(1, f"{number} {ref.hash if ref else '-'}\n".encode())
         if number % 97 == 0:
             await log.checkpoint()
+        if number % 211 == 0:
+            await log.erase(f"session:AJ_{producer}", "test")
 
 
 async def run(directory: Path, first: int, limit: int | None) -> None:
