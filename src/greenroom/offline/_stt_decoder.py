@@ -8,6 +8,7 @@ of what follows as four bytes, and that. ``C`` is the configuration as JSON, ``B
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import math
 import os
@@ -34,9 +35,11 @@ _ANY_SOUND: Final = {"compallsen": True, "silprob": 1.0, "wip": 1.0}
 _PHONES: Final = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 # How much worse than any sounds at all, in PocketSphinx's units per frame, a grammar may explain what was heard:
 # on average and in its worst word. Measured with four voices; what lies beyond was mostly something else.
-_WORST_MEAN: Final = -5.0
+_WORST_MEAN: Final = -8.0
 _WORST_WORD: Final = -32.0
 _SHORT_FRAMES: Final = 12
+# From how much of the words in common dictation confirms an unlikely result of the grammar.
+_AGREEMENT: Final = 0.5
 # Dictation that is less sure than this is noise.
 _WORST_DICTATION: Final = 0.2
 # Flite has some sounds that the dictionary writes otherwise, and some that are none.
@@ -135,39 +138,36 @@ class Bounded:
 
     def interim(self) -> str:
         found = self._words.hyp()
-        return _readable(found.hypstr) if found and self._words_heard() else ""
+        return _readable(found.hypstr) if found and self._words_heard()[1] else ""
 
     def end(self) -> dict[str, Any]:
         self._words.end_utt()
         self._sounds.end_utt()
-        if words := self._words_heard():
-            length = sum(word["end"] - word["start"] for word in words)
-            weighted = sum(word["confidence"] * (word["end"] - word["start"]) for word in words)
-            return _result(words, weighted / length)
-        if not self._dictation:
-            return _result([], 0.0)
+        words, likely = self._words_heard()
+        if likely or not self._dictation:
+            return _weighed(words if likely else [])
         # It is only loaded for the first caller who says something else: it takes a third of a second and 60 MB.
         self._dictate = self._dictate or Dictation()
         self._dictate.begin()
         self._dictate.hear(bytes(self._audio), whole=True)
-        return self._dictate.end()
+        taken = self._dictate.end()
+        return _weighed(words) if _agree(words, taken["words"]) else taken
 
-    def _words_heard(self) -> list[dict[str, Any]]:
-        """Return the words, or none when the grammar has only been bent to something that it does not hold."""
+    def _words_heard(self) -> tuple[list[dict[str, Any]], bool]:
+        """Return the words, and whether they were said; else the grammar was bent to something it does not hold."""
         if self._words.hyp() is None or self._sounds.hyp() is None:
-            return []
+            return [], False
         any_sound = list(self._frame_scores())
         log = self._words.logmath.log
-        words, total, frames = [], 0.0, 0
+        words, total, frames, likely = [], 0.0, 0, True
         for segment in _spoken(self._words):
             length = segment.end_frame + 1 - segment.start_frame
             lead = log(segment.ascore) - sum(any_sound[segment.start_frame : segment.end_frame + 1])
-            if length >= _SHORT_FRAMES and lead / length < _WORST_WORD:
-                return []
+            likely = likely and (length < _SHORT_FRAMES or lead / length >= _WORST_WORD)
             total += lead
             frames += length
             words.append(_word(segment, 1 / (1 + math.exp(-(lead / length - _WORST_MEAN) / 4))))
-        return words if frames and total / frames >= _WORST_MEAN else []
+        return words, bool(frames) and likely and total / frames >= _WORST_MEAN
 
     def _frame_scores(self) -> Iterator[float]:
         """Yield, for each frame, how well any sounds at all explain it."""
@@ -175,6 +175,19 @@ class Bounded:
         for segment in self._sounds.seg():
             length = segment.end_frame + 1 - segment.start_frame
             yield from [log(segment.ascore) / length] * length
+
+
+def _weighed(words: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of ``words``, as sure as they are on average over time."""
+    length = sum(word["end"] - word["start"] for word in words)
+    weighted = sum(word["confidence"] * (word["end"] - word["start"]) for word in words)
+    return _result(words, weighted / length if words else 0.0)
+
+
+def _agree(bounded: list[dict[str, Any]], taken: list[dict[str, Any]]) -> bool:
+    """Tell whether dictation, which knows nothing of the grammar, heard much the same."""
+    one, other = ([word["word"].casefold() for word in words] for words in (bounded, taken))
+    return bool(bounded) and difflib.SequenceMatcher(None, one, other, autojunk=False).ratio() >= _AGREEMENT
 
 
 def _network(sounds: dict[str, list[str]], arcs: list[Any], options: dict[str, Any]) -> Decoder:

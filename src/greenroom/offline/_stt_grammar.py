@@ -36,11 +36,11 @@ _CLOSERS: Final = ("please", "thanks", "thank you", "then", "instead")
 # The price of words that only decorate, as probabilities: without one they are heard where nobody said them.
 _OPENER: Final = 1e-10
 _REQUEST: Final = 1e-2
-_ARTICLE: Final = 1e-8
-_CLOSER: Final = 1e-4
+_ARTICLE: Final = 1e-14
+_CLOSER: Final = 1e-6
 _VALUE: Final = 1e-2
 _BARE: Final = 1e-4
-_AGAIN: Final = 1e-8
+_AGAIN: Final = 1e-14
 # What may come before a value that is said on its own.
 _BEFORE: Final[Mapping[str, Sequence[str]]] = {
     "day": ("on", "for"),

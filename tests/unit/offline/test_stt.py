@@ -22,12 +22,14 @@ from livekit.agents import APIConnectOptions, inference, stt
 from greenroom import offline
 from greenroom.errors import ConfigError, MissingExtraError
 from greenroom.offline import Rule, _stt, _stt_process
+from support.opus import through_opus
 from support.voice_call import RATE, frames, spoken
 
 pytestmark = pytest.mark.unit
 
 Event = stt.SpeechEventType
 PAUSE = bytes(2 * RATE)
+SENTENCES = ["I would like to book a table".lower(), "book a table for four at half past seven", "when are you open"]
 RULES = [
     Rule("book a table [for {people:int}] [at {time}]", "Done."),
     Rule("when are you open", "Always."),
@@ -73,6 +75,13 @@ async def test_a_sentence_of_the_rules_is_recognised_word_by_word(ear: offline.S
     usage = events[-2].recognition_usage
     assert usage is not None
     assert usage.audio_duration > final.end_time - final.start_time
+
+
+@pytest.mark.parametrize("voice", ["rms", "kal16", "slt", "awb"])
+async def test_every_voice_is_understood_through_opus(ear: offline.STT, voice: str) -> None:
+    audio = PAUSE + b"".join(spoken(text, voice) + PAUSE for text in SENTENCES)
+    said = finals(await listen(ear, frames(through_opus(audio, RATE), rate=48000)))
+    assert [text.lower() for text in said] == SENTENCES
 
 
 async def test_each_utterance_is_its_own(ear: offline.STT) -> None:
