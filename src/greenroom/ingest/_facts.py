@@ -24,6 +24,7 @@ from greenroom.sessions import (
     SessionReport,
     SpansStored,
     TagAdded,
+    TurnMetrics,
     Usage,
     item_of,
     number,
@@ -57,6 +58,8 @@ def spans_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
     participants: dict[str, SeenParticipant] = {}
     errors: list[SeenError] = []
     tools: list[SeenTool] = []
+    heard: list[ChatItem] = []
+    room_name = ""
     job: SeenJob | None = None
     for entry in batch.entries:
         span, found = entry.item, entry.attributes()
@@ -67,13 +70,11 @@ def spans_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
         if span.status.code == _STATUS_ERROR and len(errors) < _MAX_ERRORS:
             errors.append(_span_error(span, found, end, redacted=batch.redacted))
         if span.name == "function_tool" and text(found, "lk.function_tool.id"):
-            failed = found.get("lk.function_tool.is_error") is True
-            name, call_id = text(found, "lk.function_tool.name"), text(found, "lk.function_tool.id")
-            tools.append(
-                SeenTool(call_id=call_id, name=name, started_at=start, duration=max(0.0, end - start), is_error=failed)
-            )
+            tools.append(_tool(found, start, end))
+        room_name = room_name or _word(found, "lk.pii.room_name")
+        heard += _heard(span.name, found, start, end, redacted=batch.redacted)
         if span.name == "job_entrypoint":
-            job = _job(found, start, end, redacted=batch.redacted)
+            job = _job(found, start, end)
     first, last = _times(entry.item.start_time_unix_nano for entry in batch.entries)
     ends = max((entry.item.end_time_unix_nano for entry in batch.entries), default=0)
     stored = SpansStored(
@@ -84,10 +85,12 @@ def spans_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
         room_id=batch.room_id,
         agent_name=batch.agent_name,
         redacted=batch.redacted,
+        room_name="" if batch.redacted else room_name,
         participants=tuple(participants[sid] for sid in sorted(participants)),
         errors=tuple(errors),
         tools=tuple(tools),
         job=job,
+        heard=tuple(heard),
     )
     return [Told(stored, stored.last_at, "spans")]
 
@@ -268,7 +271,56 @@ def _span_error(span: Any, found: Mapping[str, Any], at: float, *, redacted: boo
     return SeenError(at=at, where=span.name, message=message, type=_word(found, "error.type"))
 
 
-def _job(found: Mapping[str, Any], start: float, end: float, *, redacted: bool) -> SeenJob:
+def _tool(found: Mapping[str, Any], start: float, end: float) -> SeenTool:
+    return SeenTool(
+        call_id=_word(found, "lk.function_tool.id"),
+        name=_word(found, "lk.function_tool.name"),
+        started_at=start,
+        duration=max(0.0, end - start),
+        is_error=found.get("lk.function_tool.is_error") is True,
+    )
+
+
+def _heard(name: str, found: Mapping[str, Any], start: float, end: float, *, redacted: bool) -> list[ChatItem]:
+    """Return what a span tells of the conversation: who said what in a turn, or a tool call and its result."""
+    if name == "function_tool" and (call := _word(found, "lk.function_tool.id")):
+        keys = ("lk.pii.function_tool.arguments", "lk.pii.function_tool.output")
+        arguments, output = (None if redacted else _word(found, key)[:_MAX_TEXT] for key in keys)
+        failed = found.get("lk.function_tool.is_error") is True
+        tool = _word(found, "lk.function_tool.name")
+        return [
+            ChatItem(id=f"{call}/call", kind="function_call", at=start, call_id=call, name=tool, arguments=arguments),
+            ChatItem(
+                id=f"{call}/output", kind="function_call_output", at=end, call_id=call, output=output, is_error=failed
+            ),
+        ]
+    speech = _word(found, "lk.speech_id")
+    if name != "agent_turn" or not speech:
+        return []
+    said: list[ChatItem] = []
+    asked, answered = _word(found, "lk.pii.user_input")[:_MAX_TEXT], _word(found, "lk.pii.response.text")[:_MAX_TEXT]
+    if asked and not redacted:
+        delays = TurnMetrics(
+            transcription_delay=number(found.get("lk.transcription_delay")),
+            end_of_turn_delay=number(found.get("lk.end_of_turn_delay")),
+        )
+        said.append(ChatItem(id=f"{speech}/user", kind="message", role="user", at=start, text=asked, metrics=delays))
+    if answered and not redacted:
+        said.append(
+            ChatItem(
+                id=f"{speech}/agent",
+                kind="message",
+                role="assistant",
+                at=end,
+                text=answered,
+                interrupted=found.get("lk.interrupted") is True,
+                metrics=TurnMetrics(e2e_latency=number(found.get("lk.e2e_latency"))),
+            )
+        )
+    return said
+
+
+def _job(found: Mapping[str, Any], start: float, end: float) -> SeenJob:
     latencies = {
         key.removeprefix(_LATENCY).removesuffix("_latency"): value
         for key, raw in found.items()
@@ -277,7 +329,6 @@ def _job(found: Mapping[str, Any], start: float, end: float, *, redacted: bool) 
     return SeenJob(
         started_at=start,
         ended_at=end,
-        room_name="" if redacted else _word(found, "lk.pii.room_name"),
         dispatch_id=_word(found, "lk.dispatch_id"),
         worker_id=_word(found, "lk.job.worker_id"),
         latencies=latencies,

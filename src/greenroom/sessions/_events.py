@@ -51,7 +51,6 @@ class SeenJob(_Data, frozen=True):
 
     started_at: float
     ended_at: float
-    room_name: str = ""
     dispatch_id: str = ""
     worker_id: str = ""
     latencies: dict[str, float] = {}
@@ -75,12 +74,18 @@ class _Batch(_Data, frozen=True):
 
 @event("telemetry.spans")
 class SpansStored(_Batch, frozen=True):
-    """A batch of spans has been stored; what a session's record takes from them stands beside."""
+    """A batch of spans has been stored; what a session's record takes from them stands beside.
 
+    :param heard: the conversation as spans tell it, with ids of their own. It is all there is while a call runs
+        that is not observed, and of one whose agent did not live to report.
+    """
+
+    room_name: str = ""
     participants: tuple[SeenParticipant, ...] = ()
     errors: tuple[SeenError, ...] = ()
     tools: tuple[SeenTool, ...] = ()
     job: SeenJob | None = None
+    heard: tuple[ChatItem, ...] = ()
 
 
 @event("telemetry.logs")

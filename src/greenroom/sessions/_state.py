@@ -74,6 +74,7 @@ class SessionState(_State, frozen=True):
     job: SeenJob | None = None
     outcome: OutcomeRecorded | None = None
     items: dict[str, ChatItem] = {}
+    heard: dict[str, ChatItem] = {}
     tools: dict[str, SeenTool] = {}
     participants: dict[str, SeenParticipant] = {}
     errors: dict[str, SeenError] = {}

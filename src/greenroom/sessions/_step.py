@@ -86,15 +86,16 @@ def _batch(known: SessionState, data: SpansStored | LogsStored | MetricsStored) 
 def _spans(known: SessionState, data: SpansStored) -> SessionState:
     known = msgspec.structs.replace(
         errors_added(known, data.errors),
+        room_name=join(known.room_name, data.room_name),
         participants=joined(known.participants, {each.sid: each for each in data.participants}),
         tools=joined(known.tools, {each.call_id: each for each in data.tools}),
         job=join(known.job, data.job),
+        heard=joined(known.heard, {each.id: each for each in data.heard}),
     )
     if data.job is None:
         return known
     return msgspec.structs.replace(
         known,
-        room_name=join(known.room_name, data.job.room_name),
         worker_id=join(known.worker_id, data.job.worker_id),
         ended_at=greatest(known.ended_at, data.job.ended_at),
     )
@@ -147,10 +148,12 @@ def _between(known: SessionState, first: float | None, last: float | None) -> Se
 
 def _redacted(state: SessionState) -> SessionState:
     """Take out what was said, whichever source told it and in whichever order."""
-    if not any(getattr(item, name) is not None for item in state.items.values() for name in CONTENT):
+    told = [*state.items.values(), *state.heard.values()]
+    if not any(getattr(item, name) is not None for item in told for name in CONTENT):
         return state
     items = {key: without_content(item) for key, item in state.items.items()}
-    return msgspec.structs.replace(state, items=items)
+    heard = {key: without_content(item) for key, item in state.heard.items()}
+    return msgspec.structs.replace(state, items=items, heard=heard)
 
 
 def _observed(known: SessionState, record: Record) -> SessionState:

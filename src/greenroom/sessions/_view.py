@@ -127,7 +127,10 @@ class SessionSummary(_Part, frozen=True):
 
 
 class Session(_Part, frozen=True):
-    """Everything of a session but its audio and its telemetry, which stand behind their hashes."""
+    """Everything of a session but its audio and its telemetry, which stand behind their hashes.
+
+    :param provisional: ``turns`` are as spans tell them, since nobody has told of the conversation itself.
+    """
 
     summary: SessionSummary
     cost: Cost
@@ -144,11 +147,13 @@ class Session(_Part, frozen=True):
     options: dict[str, Any] = {}
     instructions: str | None = None
     observed: bool = False
+    provisional: bool = False
 
 
 def view(state: SessionState, room: RoomState | None, prices: PriceTable) -> Session:
     """Put together what is known of a session."""
-    turns = timeline(state.items.values(), state.tools)
+    told = any(item.kind == "message" for item in state.items.values())
+    turns = timeline((state.items if told else state.heard).values(), state.tools)
     cost = cost_of(_usage(state), prices)
     return Session(
         summary=_summary(state, room, turns, cost),
@@ -169,6 +174,7 @@ def view(state: SessionState, room: RoomState | None, prices: PriceTable) -> Ses
         options=state.options,
         instructions=_instructions(state),
         observed=state.observed,
+        provisional=bool(turns) and not told,
     )
 
 

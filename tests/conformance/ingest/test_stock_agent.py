@@ -104,6 +104,11 @@ async def test_a_call_by_text_is_there_with_turns_tools_usage_and_trace(house: t
         assert await said.get() == GREETING
         await caller.me.send_text("what is free on Friday?", topic="lk.chat")
         answer = await said.get()
+    # While the call runs, its spans tell what is said.
+    live = await until(desk, lambda found: found[0]["turns"] >= 2, room="written", status="live")
+    (asked,) = [turn for turn in (await desk.get(f"/sessions/{live['id']}/turns")).json()["turns"] if turn["user"]]
+    assert (asked["user"]["text"], asked["agent"][0]["text"]) == ("what is free on Friday?", answer)
+    assert asked["tools"][0]["name"] == "check_availability"
     await caller.close()
 
     found = await until(desk, whole, room="written")
@@ -146,7 +151,9 @@ async def test_a_call_by_voice_is_there_with_its_recording(house: tuple[str, Des
     found = await until(desk, lambda found: whole(found) and found[0]["has_recording"], room="spoken")
     session = (await desk.get(f"/sessions/{found['id']}")).json()
     asked = next(turn for turn in session["turns"] if turn["user"])
-    assert (asked["user"]["text"], asked["agent"][-1]["text"]) == ("how do I get there", WHERE)
+    # What was heard is the recogniser's affair.
+    assert asked["user"]["text"] in voice.said("grace")
+    assert asked["agent"][-1]["text"] == WHERE
     for stage in ("stt", "end_of_turn", "llm_first_token", "tts_first_byte", "e2e"):
         assert asked["latency"][stage] >= 0, stage
     assert not asked["latency"]["e2e_derived"]

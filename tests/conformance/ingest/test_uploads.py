@@ -182,6 +182,9 @@ async def test_a_redacted_session_keeps_nothing_that_was_said(desk: Desk) -> Non
     await desk.send("recording", body, **headers)
     secret = {
         "lk.redaction.enabled": True,
+        "lk.speech_id": "speech_1",
+        "lk.pii.response.text": "my number is",
+        "lk.pii.room_name": "lobby",
         "lk.pii.user_input": "my number is",
         "gen_ai.input.messages": "my number is",
     }

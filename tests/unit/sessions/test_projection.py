@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from greenroom.eventlog import BlobRef, Raw, Record, StreamErased
 from greenroom.sessions import (
     ChatHistory,
+    ChatItem,
     EvaluationRecorded,
     LogsStored,
     MetricsStored,
@@ -69,7 +70,9 @@ TOLD: list[Any] = [
         participants=(SeenParticipant(sid="PA_1", identity="ada", kind="standard"),),
         tools=(SeenTool(call_id="call_1", name="check", started_at=START + 5.4, duration=0.1),),
         errors=(SeenError(at=START + 7, where="tts_request", message="timeout"),),
-        job=SeenJob(started_at=START - 1, ended_at=START + 61, room_name="lobby", worker_id="AW_1"),
+        job=SeenJob(started_at=START - 1, ended_at=START + 61, worker_id="AW_1"),
+        room_name="lobby",
+        heard=(ChatItem(id="speech_1/user", kind="message", role="user", text="is it Friday", at=START + 5),),
     ),
     SpansStored(blob=ref("b"), count=1, participants=(SeenParticipant(sid="PA_2", identity="bot", kind="agent"),)),
     LogsStored(blob=ref("c"), count=2, errors=(SeenError(at=START + 8, where="app", message="oh"),)),
@@ -170,6 +173,14 @@ def test_a_live_call_becomes_an_ended_one() -> None:
     live = seen([observed("session.observed", reason="always", agent_identity="bot"), *TOLD[13:14]])
     assert (live.summary.status, live.summary.agent.identity, live.summary.turns) == ("live", "bot", 1)
     assert seen(TOLD).summary.status == "ended"
+
+
+def test_spans_tell_of_the_conversation_until_somebody_tells_the_conversation_itself() -> None:
+    provisional = seen(TOLD[:2])
+    assert provisional.provisional
+    assert [turn.user.text for turn in provisional.turns if turn.user] == ["is it Friday"]
+    assert not seen(TOLD).provisional
+    assert [turn.user.text for turn in seen(TOLD).turns if turn.user] == ["is Friday free"]
 
 
 def test_usage_is_added_up_until_the_report_tells_it() -> None:
