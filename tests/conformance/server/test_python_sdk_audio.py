@@ -90,13 +90,17 @@ class TestHearing:
         for sid, hz in pitches.items():
             await listen(await subscribed(bob, sid)).hears(hz)
 
-    async def test_twenty_publishers_are_told_apart(self, stage, listen):
+    async def test_twenty_publishers_are_told_apart(self, stage):
         bob = await stage.join("bob")
         members = [(stage.token(f"p{n}"), 300 + 50 * n) for n in range(20)]
         async with players(stage.url, members, processes=4) as pitches:
             assert len(pitches) == 20
-            ears = [(listen(await subscribed(bob, sid)), hz) for sid, hz in pitches.items()]
-            await asyncio.gather(*(ear.hears(hz) for ear, hz in ears))
+            tracks = {sid: await subscribed(bob, sid) for sid in pitches}
+            # All of them play all the time. To listen to all at once is too much for one process on a busy machine.
+            for sid, hz in pitches.items():
+                ear = Ear(tracks[sid])
+                await ear.hears(hz)
+                await ear.close()
 
 
 class TestMuting:
