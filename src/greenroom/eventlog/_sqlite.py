@@ -16,7 +16,7 @@ from greenroom.eventlog._chain import EMPTY, SALT, Append, Encoded, Head, Plan, 
 from greenroom.eventlog._checkpoints import Checkpoint, SigningKey, make
 from greenroom.eventlog._errors import EventLogError
 from greenroom.eventlog._model import ERASED, Appended, StreamErased
-from greenroom.eventlog._sqlite_file import MARK_EVERY, connect, translated
+from greenroom.eventlog._sqlite_file import MARK_EVERY, PATIENCE, connect, translated
 from greenroom.eventlog._sqlite_keys import Keys
 from greenroom.eventlog._sqlite_reader import CHECKPOINTS, WALK, SqliteReader
 from greenroom.eventlog._sqlite_rows import chunks, insert, marks
@@ -36,6 +36,7 @@ class SqliteStore:
         self._version = -1
         self._position = 0
         self._last_stream = 0
+        self._unscrubbed = False
         self._streams: dict[StreamKey, tuple[int, Head]] = {}
         self._keys = Keys(self._connection)
 
@@ -81,9 +82,7 @@ class SqliteStore:
                 "UPDATE streams SET erased = ? WHERE id = ?", (note.through_seq, ids[tenant, stream])
             )
         self._keep(planned, ids)
-        with contextlib.suppress(sqlite3.Error):
-            # What was deleted also stands in the write-ahead log until that is folded in and emptied.
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._scrub()
         return Erasure(len(found), blobs, more)
 
     def _payloads(self, start: int, last: int) -> list[tuple[int, int]]:
@@ -97,6 +96,8 @@ class SqliteStore:
 
     def checkpoint(self, *, key: SigningKey | None, now: int) -> bool:
         """Join the ends of the streams that have grown since the last checkpoint."""
+        if self._unscrubbed:
+            self._scrub()
         with self._transaction():
             row = self._connection.execute(f"{CHECKPOINTS} ORDER BY number DESC LIMIT 1").fetchone()
             last = None if row is None else Checkpoint(*row)
@@ -120,6 +121,14 @@ class SqliteStore:
             return 0
         with self._transaction():
             return delete([blob for blob in wanted if not self._named(blob)])
+
+    def _scrub(self) -> None:
+        """Fold in and empty the write-ahead log, in which what was deleted still stands."""
+        with contextlib.suppress(sqlite3.Error):
+            # A reader may be in the way. Appends must not wait for it: the next checkpoint tries again.
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._unscrubbed = bool(self._one("PRAGMA wal_checkpoint(TRUNCATE)"))
+            self._connection.execute(f"PRAGMA busy_timeout = {round(PATIENCE * 1000)}")
 
     def _named(self, blob: str) -> bool:
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM blobs WHERE hash = ?)", blob))
