@@ -17,7 +17,7 @@ CONSOLE_SOURCES := $(shell find console -path console/node_modules -prune -o -ty
 help: ## Say what can be made.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(STAMPS)/native $(STAMPS)/console ## Install everything; leaves .venv/bin/greenroom.
+setup: $(STAMPS)/native $(STAMPS)/console $(STAMPS)/voice ## Install everything; leaves .venv/bin/greenroom.
 
 run: setup ## Start the embedded server, the example agent and the page.
 	@exec $(BIN)/greenroom dev
@@ -64,6 +64,10 @@ $(STAMPS)/load: $(STAMPS)/native
 
 $(STAMPS)/console: $(STAMPS)/python $(CONSOLE_SOURCES)
 	@scripts/setup.sh node console
+	@touch $@
+
+$(STAMPS)/voice: $(STAMPS)/python
+	@scripts/setup.sh voice
 	@touch $@
 
 $(STAMPS)/peers: scripts/setup.sh

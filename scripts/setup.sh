@@ -81,6 +81,13 @@ step_console() {
   (cd console && PATH="$PATH:$OLDPWD/$venv/bin" npm ci --silent && PATH="$PATH:$OLDPWD/$venv/bin" npm run --silent build -- --logLevel warn)
 }
 
+# The example agent speaks with flite. Without it calls are in text, so nobody is asked for a password here.
+step_voice() {
+  have flite && return
+  if have apt-get && { [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; } && (apt_install flite); then return; fi
+  say "without flite the example agent neither hears nor speaks; it answers in text. Run: apt-get install flite"
+}
+
 # What the tests drive beside the product: Chromium, and flite for a voice.
 step_peers() {
   local missing=()
