@@ -65,6 +65,7 @@ class RoomDefaults(msgspec.Struct, frozen=True, kw_only=True):
     departure_timeout: Unsigned = 20
     max_participants: Unsigned = 0
     enable_remote_unmute: bool = False
+    protect_agent_sessions: bool = False
 
 
 class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -242,6 +242,7 @@ class Observer:
             can_publish=False,
             can_publish_data=True,
             can_subscribe=True,
+            can_manage_agent_session=True,
         )
         if not self._process.send(Attach(number, livekit.websocket_url, token, call.agent_identity)):
             return

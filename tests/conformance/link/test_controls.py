@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.config import RoomDefaults
 from greenroom.errors import GreenroomError
 from greenroom.eventlog import EventLog, LogFullError
 from greenroom.link import Call, Controls, LinkError, LiveKit, ObservePolicy, Observer, When
@@ -25,7 +26,8 @@ async def log(tmp_path: Path) -> AsyncIterator[EventLog]:
 
 @pytest.fixture
 async def sessions(tmp_path: Path) -> AsyncIterator[SessionStage]:
-    async with session_stage(tmp_path) as running:
+    # What an operator does, may be done where nobody else may.
+    async with session_stage(tmp_path, room=RoomDefaults(protect_agent_sessions=True)) as running:
         yield running
 
 

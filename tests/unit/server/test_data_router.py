@@ -38,8 +38,8 @@ class Peer:
 class Hall:
     """A router and four people in it."""
 
-    def __init__(self, limit: int = 64_000) -> None:
-        self.router = DataRouter(limit)
+    def __init__(self, limit: int = 64_000, *, protect_sessions: bool = False) -> None:
+        self.router = DataRouter(limit, protect_sessions=protect_sessions)
         self.peers = {name: Peer(name, number) for number, name in enumerate(("ann", "bob", "cat", "dan"), 1)}
 
     def send(self, sender: str, packet: Packet | bytes, label: str = RELIABLE) -> Outbound | None:
@@ -320,3 +320,51 @@ class TestFromTheServer:
         hall = Hall()
         assert hall.router.server_packet(hall.peers, user())
         assert hall.router.server_packet(hall.peers, user())
+
+
+def stream(stream_id: str = "s", topic: str = "lk.agent.session") -> list[Packet]:
+    return [
+        Packet(stream_header=models.DataStream.Header(stream_id=stream_id, topic=topic)),
+        Packet(stream_chunk=models.DataStream.Chunk(stream_id=stream_id, content=b"c")),
+        Packet(stream_trailer=models.DataStream.Trailer(stream_id=stream_id)),
+    ]
+
+
+class TestAgentsSessions:
+    @pytest.fixture
+    def hall(self):
+        hall = Hall(protect_sessions=True)
+        hall.peers["cat"].is_agent = True
+        hall.peers["dan"].permission.can_manage_agent_session = True
+        return hall
+
+    def test_only_those_who_may_manage_them_are_told_what_an_agent_says(self, hall):
+        assert [hall.send("cat", packet).to for packet in stream()] == [[4]] * 3
+        assert [hall.send("dan", packet).to for packet in stream()] == [[3]] * 3
+
+    def test_nobody_else_is_heard_by_an_agent(self, hall):
+        assert [hall.send("bob", packet) for packet in stream()] == [None] * 3
+        assert hall.router.dropped == {"agent_session": 3}
+
+    def test_every_other_stream_is_for_everybody_also_under_the_same_id(self, hall):
+        hall.send("cat", stream("s")[0])
+        assert [hall.send("bob", packet).to for packet in stream("s", "lk.chat")] == [[1, 3, 4]] * 3
+        for packet in stream("s")[1:]:
+            hall.send("cat", packet)
+        assert [hall.send("cat", packet).to for packet in stream("s", "lk.transcription")] == [[1, 2, 4]] * 3
+
+    def test_streams_that_never_end_do_not_add_up(self, hall):
+        for number in range(3000):
+            hall.send("bob", stream(f"{number}")[0])
+        assert len(hall.router._sessions._refused) == 1024
+
+    def test_nobody_can_push_out_the_streams_of_those_who_may(self, hall):
+        header, chunk, _ = stream()
+        hall.send("cat", header)
+        for number in range(3000):
+            hall.send("bob", stream(f"{number}")[0])
+        assert hall.send("cat", chunk).to == [4]
+
+    def test_a_room_that_protects_nothing_is_as_livekits(self):
+        hall = Hall()
+        assert [hall.send("bob", packet).to for packet in stream()] == [[1, 3, 4]] * 3

@@ -15,6 +15,7 @@ from livekit.protocol import models
 
 from greenroom._media import Channel, TransportId
 from greenroom.server.data._metrics import normalize
+from greenroom.server.data._sessions import SessionStreams, may_take_part
 
 _NONCES: Final = 100
 # Dropped like an empty packet: `speaker` was replaced by a signalling message years ago.
@@ -53,10 +54,12 @@ class DataRouter:
     """Routes the data packets of one room.
 
     :param limit: largest inbound packet in bytes; larger ones are dropped.
+    :param protect_sessions: agents' sessions are for those only who may manage them.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, protect_sessions: bool = False) -> None:
         self._limit = limit
+        self._sessions = SessionStreams() if protect_sessions else None
         self._nonces: deque[bytes] = deque(maxlen=_NONCES)
         #: Packets not forwarded, by reason.
         self.dropped: Counter[str] = Counter()
@@ -115,7 +118,17 @@ class DataRouter:
             _correct_user(packet, sender)
         if not _speaks_for_another(packet, kind, sender):
             packet.participant_identity = "" if sender.hidden else sender.identity
+        if self._sessions is not None and self._sessions.holds(sender, packet, kind):
+            return self._session(sender, peers, packet, lossy=lossy)
         return _outbound(_receivers(packet, peers, sender.identity), packet, lossy=lossy)
+
+    def _session(
+        self, sender: Peer, peers: Mapping[str, Peer], packet: models.DataPacket, *, lossy: bool
+    ) -> Outbound | None:
+        if not may_take_part(sender):
+            return self._drop("agent_session")
+        members = {identity: peer for identity, peer in peers.items() if may_take_part(peer)}
+        return _outbound(_receivers(packet, members, sender.identity), packet, lossy=lossy)
 
     def _metrics(
         self, sender: Peer, peers: Mapping[str, Peer], packet: models.DataPacket, now: float, *, lossy: bool

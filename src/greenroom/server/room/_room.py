@@ -75,7 +75,7 @@ class Room:
         self._last_left: float | None = None
         self._announcements = Announcements(self._participants)
         self._answers = Answers()
-        self._router = DataRouter(server.limits.data_packet)
+        self._router = DataRouter(server.limits.data_packet, protect_sessions=server.defaults.protect_agent_sessions)
         #: Who publishes and receives what.
         self.tracks = Tracks(server.limits, server.track_numbers, self._announce_tracks)
         self._counts = self._count()
