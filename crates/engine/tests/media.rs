@@ -254,15 +254,38 @@ fn levels_are_told_every_window_while_somebody_speaks() {
     assert_eq!(world.events.iter().filter(started).count(), 1);
 }
 
-#[test]
-fn a_receiver_that_needs_a_key_frame_gets_its_publisher_asked() {
+/// Client 1 publishes video; client 2 receives it on the returned section.
+fn cinema() -> (World, Mid, Mid) {
     let mut world = World::new();
     world.join(1);
     world.join(2);
     let camera = world.publish(TRACK, 1, MediaKind::Video);
     world.plan(2, &[None, None, None, Some("TR_v")]);
-    let ear = world.clients[&2].ears[3];
-    world.command(Command::Forward { track: TRACK, transport: 2, mid: ear.to_string() });
+    let eye = world.clients[&2].ears[3];
+    world.command(Command::Forward { track: TRACK, transport: 2, mid: eye.to_string() });
+    (world, camera, eye)
+}
+
+#[test]
+fn what_is_lost_of_video_on_either_way_is_sent_again() {
+    let (mut world, camera, _) = cinema();
+    world.speak(1, camera, 0..3);
+    world.loss = 5;
+    world.speak(1, camera, 3..200);
+    world.loss = 0;
+    world.speak(1, camera, 200..203);
+    world.run(Duration::from_secs(1));
+    let client = &world.clients[&2];
+    let in_order = client.heard.is_sorted_by_key(|packet| *packet.seq_no);
+    let mut heard = client.payloads();
+    heard.sort_unstable();
+    assert_eq!(heard, payloads(0..203));
+    assert!(!in_order, "nothing was lost");
+}
+
+#[test]
+fn a_receiver_that_needs_a_key_frame_gets_its_publisher_asked() {
+    let (mut world, camera, ear) = cinema();
     world.speak(1, camera, 0..3);
     assert_eq!(world.clients[&2].payloads(), payloads(0..3));
     let now = world.now;

@@ -114,7 +114,8 @@ impl Client {
             let extensions =
                 ExtensionValues { audio_level: Some(-20), voice_activity: Some(true), ..Default::default() };
             let packet = RtpWrite::new(pt, sequence.into(), (sequence * 960) as u32, now, payload);
-            rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(packet.ext_vals(extensions));
+            let packet = packet.ext_vals(extensions).nackable(kind == MediaKind::Video);
+            rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(packet);
         };
         self.driver.change(now, &mut self.outputs, write).unwrap();
         self.driver.advance(now, &mut self.outputs).unwrap();
