@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import msgspec
 from livekit.protocol.agent_pb import agent_session as session_pb
 
+from greenroom.errors import MissingExtraError
 from greenroom.eventlog import EventLogError, NewEvent
 from greenroom.link._api import LiveKit
 from greenroom.link._attendance import Attendance, ObservePolicy, When
@@ -95,6 +96,7 @@ class Observer:
         self._writer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._able: bool | None = None
 
     # Calls
 
@@ -217,6 +219,8 @@ class Observer:
         for job_id, session in self._sessions.items():
             if job_id not in wanted:
                 self._let_go(session, "unwatched")
+        if wanted and not self._is_able():
+            return
         self._process.want(bool(wanted))
         for job_id, reason in wanted.items():
             session = self._sessions[job_id]
@@ -230,6 +234,18 @@ class Observer:
         if changes:
             delay = min(changes) - now
             self._timer = asyncio.get_running_loop().call_later(delay, self._review)
+
+    def _is_able(self) -> bool:
+        """Whether there is anything to listen with; says so once."""
+        if self._able is None:
+            try:
+                require_sdk()
+            except MissingExtraError as error:
+                _log.warning("sessions cannot be listened to", extra={"why": error.message, "fix": error.fix})
+                self._able = False
+            else:
+                self._able = True
+        return self._able
 
     def _join(self, session: _Session, reason: str) -> None:
         call, livekit = session.call, self._livekit
