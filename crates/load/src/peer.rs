@@ -243,7 +243,7 @@ impl Peer {
     /// Close the connection as SDKs do: tell the other side.
     pub fn close(&mut self, now: Instant) {
         // What fails here is closed all the same.
-        let _ = self.driver.change(now, &mut self.out, |rtc| rtc.disconnect());
+        let _ = self.driver.change(now, &mut self.out, |rtc| rtc.close());
         self.settle();
     }
 
@@ -262,6 +262,7 @@ impl Peer {
             match event {
                 Event::RtpPacket(packet) => self.meter.hear(&packet.payload, clock()),
                 Event::Connected => self.news.push(News::Connected),
+                Event::Closed => self.news.push(News::Closed),
                 Event::IceConnectionStateChange(state) => match state {
                     IceConnectionState::Connected | IceConnectionState::Completed if !self.reachable => {
                         self.reachable = true;
@@ -301,3 +302,6 @@ fn opus(rtc: &Rtc) -> Pt {
     let mut known = rtc.codec_config().params().iter();
     known.find(|params| params.spec().codec.is_audio()).expect("Opus is configured").pt()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A WebSocket that never blocks, from dialling to closing.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::str::FromStr;
 
 use mio::net::TcpStream;
@@ -108,8 +108,13 @@ impl Socket {
         blocking_is_fine(socket.flush())
     }
 
-    /// Let go of the connection.
+    /// Let go of the connection. What was sent before still arrives.
     pub fn close(&mut self, registry: &Registry) {
+        if let State::Open(socket) = &mut self.0 {
+            // Closing with something unread would reset the connection, and the server might miss the goodbye.
+            let _ = read(socket, &mut |_| {});
+            let _ = socket.get_mut().shutdown(Shutdown::Write);
+        }
         let stream = match &mut self.0 {
             State::Dialling(stream, _) => Some(stream),
             State::Shaking(middle) => Some(middle.get_mut().get_mut()),
