@@ -34,12 +34,9 @@ def control_app(
     key: ApiKey,
     *,
     agents: Callable[[], Sequence[AgentListing]] = tuple,
-    bind: str = "127.0.0.1",
-    allowed_hosts: Sequence[str] = (),
-    api_token: str = "",
+    access: Access | None = None,
     same_origin: bool = False,
     limits: Limits | None = None,
-    keys: Sequence[ApiKey] = (),
     plane: Plane | None = None,
     static: Path = STATIC,
 ) -> Starlette:
@@ -48,10 +45,7 @@ def control_app(
     :param livekit_url: ``ws``, ``wss``, ``http`` or ``https`` URL of the LiveKit server.
     :param key: signs the room tokens it hands out, within its policy.
     :param agents: what can be called, as the embedding process knows it; asked for each request.
-    :param bind: the address it listens on. Anything but loopback closes ``/api`` until there is a login.
-    :param allowed_hosts: further names under which browsers may reach it.
-    :param api_token: a bearer token that ``/api`` asks for; opens it on any address.
-    :param keys: sign operators' tokens; ``key`` alone by default.
+    :param access: who may use ``/api``; by default who is on this machine.
     :param plane: the running control plane, whose nouns are mounted, too. Opened with the same access.
     :param same_origin: browsers reach LiveKit where they reached the page, not at ``livekit_url``.
     :raises ConfigError: when ``livekit_url`` is not such a URL.
@@ -63,7 +57,7 @@ def control_app(
             return url
         return f"{_WEBSOCKET[request.url.scheme]}://{request.headers['host']}"
 
-    access = Access(bind=bind, allowed_hosts=tuple(allowed_hosts), api_token=api_token, keys=tuple(keys) or (key,))
+    access = access or Access(keys=(key,))
     api: list[Route] = [*agent_routes(agents), *token_routes(key, url_for, limits or Limits())]
     if plane is not None:
         api += plane.api_routes()

@@ -23,7 +23,7 @@ from greenroom.control._login import Login
 from greenroom.errors import ConfigError, GreenroomError
 from greenroom.eventlog import EventLog, SigningKey
 from greenroom.ingest import Ingest, LiveWatch, WebhookIngest
-from greenroom.link import LiveKit, ObservePolicy, Observer
+from greenroom.link import Controls, LiveKit, ObservePolicy, Observer
 from greenroom.sessions import Sessions
 from greenroom.sessions import routes as session_routes
 
@@ -72,6 +72,7 @@ class Plane:
         self.webhooks = WebhookIngest(log, keys, livekit)
         self.observer = Observer(livekit, log.append, settings.observe)
         self.watch = LiveWatch(log, livekit, self.observer)
+        self.controls = Controls(livekit, self.observer, log.append)
         self.feed = Feed(log)
         self.login = Login(access, keys, log)
         self._tasks: list[asyncio.Task[None]] = []
@@ -95,6 +96,10 @@ class Plane:
         await self.watch.start()
         self.sessions.listen(lambda changed: self.feed.announce("sessions.changed", {"ids": sorted(changed)}))
         self._tasks.append(asyncio.create_task(self._compare(), name="control compare"))
+
+    async def hang_up(self) -> None:
+        """End the answers that would never end by themselves, so that the HTTP server can stop."""
+        await self.feed.aclose()
 
     async def aclose(self) -> None:
         """Stop what follows, then what is followed. Idempotent."""

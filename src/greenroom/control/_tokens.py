@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from greenroom.config import ApiKey, Limits
+from greenroom.control._bodies import read_body
 from greenroom.control._responses import RefusedError, json_response
 from greenroom.grants import Claims, Grant, VideoGrant, mint
 from greenroom.operations import Operation, operation
@@ -68,7 +69,7 @@ def token_routes(key: ApiKey, url_for: Callable[[Request], str], limits: Limits)
         )
     )
     async def create_token(request: Request) -> Response:
-        asked = await _read(request)
+        asked = await read_body(request, TokenRequest, limit=_MAX_BODY)
         _check_lengths(asked, limits)
         return json_response(room_token(key, asked, url=url_for(request)))
 
@@ -108,24 +109,6 @@ def _check_policy(grant: Grant, room: str, agent_name: str) -> None:
     if agent_name and not grant.allows_agent(agent_name):
         message = f"API key '{grant.key.key}' may not call agent '{agent_name}'"
         raise RefusedError(403, "agent_not_allowed", message, fix=fix)
-
-
-async def _read(request: Request) -> TokenRequest:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        fix = "Send a JSON object with the header Content-Type: application/json; {} is enough"
-        raise RefusedError(415, "unsupported_media_type", "The body is not declared as JSON", fix=fix)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            raise RefusedError(413, "body_too_large", f"The body is larger than {_MAX_BODY} bytes")
-    try:
-        return msgspec.json.decode(bytes(body), type=TokenRequest)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        fields = ", ".join(TokenRequest.__struct_fields__)
-        message = f"The body is not a token request: {error}"
-        raise RefusedError(400, "body_invalid", message, fix=f"It takes any of these strings: {fields}") from None
 
 
 def _check_lengths(asked: TokenRequest, limits: Limits) -> None:

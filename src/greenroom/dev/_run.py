@@ -87,6 +87,7 @@ async def run_dev(config: DevConfig, on_ready: Callable[[str], None]) -> int:
             key=server.keys[0],
             log_level=config.log_level,
             compiled=_is_compiled(),
+            observability=url_of(opened),
         )
         agents = Supervisor(discovery, settings, guard, reload=config.reload, on_failed=stop.set)
         # Agents take seconds to import what they need. The server is there long before they ask for it.
@@ -108,39 +109,49 @@ async def _serve(
     on_ready: Callable[[str], None],
     stop: asyncio.Event,
 ) -> None:
-    from greenroom.control import control_app  # noqa: PLC0415 - agents are starting meanwhile
+    from greenroom.control import Access, PlaneSettings, control_app, open_plane  # noqa: PLC0415 - agents start meanwhile
     from greenroom.server import Server  # noqa: PLC0415
 
     url = url_of(opened)
-    server = Server(config.server)
-    page = control_app(
-        url,
-        config.server.keys[0],
-        agents=agents.listings,
-        bind=config.server.bind,
-        same_origin=True,
-        limits=config.server.limits,
-    )
-
-    def ready() -> None:
-        on_ready(url)
-        _announce(config, url, agents.names)
-        if config.open_page:
-            asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
-
-    async def end() -> None:
-        # Agents first: their last words to their rooms need a server.
-        _log.info("stopping", extra={"source": "dev"})
-        await agents.stop()
-        await server.stop()
-
-    await server.start()
-    try:
-        await serve(
-            OnePort(server.app, page), opened, limits=config.server.limits, on_ready=ready, on_stop=end, stop=stop
+    access = Access(bind=config.server.bind, keys=config.server.keys)
+    settings = PlaneSettings(data_dir=config.server.data_dir)
+    async with open_plane(url, config.server.keys, access, settings) as plane:
+        page = control_app(
+            url,
+            config.server.keys[0],
+            agents=agents.listings,
+            access=access,
+            plane=plane,
+            same_origin=True,
+            limits=config.server.limits,
         )
-    finally:
-        await server.stop()
+
+        def ready() -> None:
+            on_ready(url)
+            _announce(config, url, agents.names)
+            if config.open_page:
+                asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
+
+        async def end() -> None:
+            # Agents first: their last words to their rooms need a server, their uploads the control plane.
+            _log.info("stopping", extra={"source": "dev"})
+            await agents.stop()
+            await server.stop()
+            await plane.hang_up()
+
+        server = Server(_told_to_tell(config.server, url))
+        await server.start()
+        try:
+            app = OnePort(server.app, page)
+            await serve(app, opened, limits=config.server.limits, on_ready=ready, on_stop=end, stop=stop)
+        finally:
+            await server.stop()
+
+
+def _told_to_tell(server: ServerConfig, url: str) -> ServerConfig:
+    """Let the server tell the control plane beside it what it would tell any other."""
+    webhook = msgspec.structs.replace(server.webhook, urls=(*server.webhook.urls, f"{url}/webhooks/livekit"))
+    return msgspec.structs.replace(server, webhook=webhook, observability_url=server.observability_url or url)
 
 
 def _announce(config: DevConfig, url: str, agents: Sequence[str]) -> None:

@@ -41,6 +41,7 @@ class WorkerSettings:
     key: ApiKey
     log_level: str = "INFO"
     compiled: bool = True
+    observability: str = ""
 
 
 @dataclass(slots=True)
@@ -164,7 +165,13 @@ class SupervisedAgent:
                 self._forget(number)
                 return
             command = worker_command(self.file, url=settings.url, cli_address=address, log_level=settings.log_level)
-            environment = worker_environment(os.environ, url=settings.url, key=settings.key, compiled=settings.compiled)
+            environment = worker_environment(
+                os.environ,
+                url=settings.url,
+                key=settings.key,
+                compiled=settings.compiled,
+                observability=settings.observability,
+            )
             run.process = await WorkerProcess.spawn(
                 command,
                 environment,

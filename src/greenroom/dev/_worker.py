@@ -85,10 +85,13 @@ def worker_command(agent: AgentFile, *, url: str, cli_address: str, log_level: s
     ]
 
 
-def worker_environment(base: Mapping[str, str], *, url: str, key: ApiKey, compiled: bool) -> dict[str, str]:
+def worker_environment(
+    base: Mapping[str, str], *, url: str, key: ApiKey, compiled: bool, observability: str = ""
+) -> dict[str, str]:
     """Return the environment of an agent process.
 
     :param base: the environment it inherits.
+    :param observability: where it uploads what it records of its sessions, unless it was told another place.
     :param compiled: whether the installed packages have their bytecode. Then agents write none, so that
         nothing is left beside the person's files.
     """
@@ -114,6 +117,8 @@ def worker_environment(base: Mapping[str, str], *, url: str, key: ApiKey, compil
         # PyJWT warns of the development secret whenever a token is signed.
         given = environment.get("PYTHONWARNINGS")
         environment["PYTHONWARNINGS"] = ",".join(filter(None, (given, "ignore:The HMAC key is")))
+    if observability:
+        environment.setdefault("LIVEKIT_OBSERVABILITY_URL", observability)
     if compiled:
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return environment

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from greenroom.config import ApiKey
-from greenroom.control import control_app
+from greenroom.control import Access, control_app
 
 Client = httpx.AsyncClient
 KEY = ApiKey(key="devkey", secret="secret")
@@ -24,9 +24,13 @@ async def client_of() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
             key: ApiKey = KEY,
             *,
             at: str = "http://127.0.0.1:7880",
+            bind: str = "127.0.0.1",
+            allowed_hosts: Sequence[str] = (),
+            api_token: str = "",
             **options: Any,
         ) -> Client:
-            transport = httpx.ASGITransport(app=control_app(livekit_url, key, **options))
+            access = Access(bind=bind, allowed_hosts=tuple(allowed_hosts), api_token=api_token, keys=(key,))
+            transport = httpx.ASGITransport(app=control_app(livekit_url, key, access=access, **options))
             return await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=at))
 
         yield build

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from livekit.protocol import agent_dispatch, models, webhook
 
@@ -35,8 +36,8 @@ class WebhookSender:
     def __init__(self, config: ServerConfig, rooms: RoomManager, clock: Callable[[], float] = time.time) -> None:
         settings = config.webhook
         self._clock = clock
-        self._http = HttpClient(reach=_reach(config), max_response=64 * 1024)
-        self._couriers = [Courier(url, config.webhook_key, self._http) for url in settings.urls]
+        self._clients = {reach: HttpClient(reach=reach, max_response=64 * 1024) for reach in Reach}
+        self._couriers = [Courier(url, config.webhook_key, self._clients[_reach(config, url)]) for url in settings.urls]
         self._wanted = settings.wants
         # Whoever leaves without having been here says so with an event of its own.
         self._active: set[str] = set()
@@ -45,7 +46,7 @@ class WebhookSender:
     async def aclose(self) -> None:
         """Deliver what waits, within :data:`FLUSH` seconds. Idempotent."""
         await asyncio.gather(*(courier.aclose(FLUSH) for courier in self._couriers))
-        await self._http.aclose()
+        await asyncio.gather(*(client.aclose() for client in self._clients.values()))
 
     # What happens in rooms
 
@@ -112,8 +113,10 @@ class WebhookSender:
             courier.put(room.sid, own)
 
 
-def _reach(config: ServerConfig) -> Reach:
+def _reach(config: ServerConfig, url: str) -> Reach:
     if config.webhook.allow_private:
         return Reach.ANYWHERE
-    # A server that only this machine reaches may talk to its neighbours on it.
-    return Reach.PUBLIC_AND_LOOPBACK if is_loopback(config.bind) else Reach.PUBLIC
+    # Who writes this machine's own address means it; a name that leads there may be somebody's trick. And a server
+    # that only this machine reaches may talk to its neighbours on it by any name.
+    near = is_loopback(config.bind) or is_loopback(urlsplit(url).hostname or "")
+    return Reach.PUBLIC_AND_LOOPBACK if near else Reach.PUBLIC
