@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -13,8 +14,9 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from greenroom.eventlog._errors import BlobMissingError, BlobTooLargeError, LogFullError
+from greenroom.eventlog._errors import BlobMissingError, BlobTooLargeError, EventLogError, LogFullError
 from greenroom.eventlog._events import BlobRef
+from greenroom.eventlog._files import sync_directory
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _READ: Final = 256 * 1024
@@ -143,7 +145,9 @@ class Blobs:
 
     def _begin(self) -> _Incoming:
         with _explained(self._directory):
-            self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._incoming.is_dir():
+                self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+                sync_directory(self._directory.parent)
             return _Incoming(self._incoming / secrets.token_hex(8))
 
     def _finish(self, incoming: _Incoming, last: bytes) -> BlobRef:
@@ -155,7 +159,7 @@ class Blobs:
             incoming.sync()
             incoming.path.replace(path)
             for directory in (path.parent, self._directory):
-                _sync_directory(directory)
+                sync_directory(directory)
             return ref
 
 
@@ -186,21 +190,14 @@ class _Incoming:
         self.path.unlink(missing_ok=True)
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LogFullError(
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        raise (LogFullError if full else EventLogError)(
             f"Nothing can be stored below {path.parent}: {error.strerror or error}",
-            fix="Free disk space, or raise the limit on a file's size",
+            fix="Free disk space, or raise the limit on a file's size" if full else "Check the permissions of that directory",
             context={"path": str(path), "errno": error.errno},
         ) from error

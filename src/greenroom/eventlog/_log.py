@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,12 +17,15 @@ from greenroom.eventlog._checkpoints import SigningKey
 from greenroom.eventlog._errors import EventLogError, LogClosedError
 from greenroom.eventlog._events import encode, type_of
 from greenroom.eventlog._model import (
+    ERASED,
     Appended,
     Erased,
     NewEvent,
     check_key,
     check_reason,
     check_stream,
+    check_tenant,
+    check_time,
 )
 from greenroom.eventlog._reading import LogReader
 from greenroom.eventlog._store import Erasure, Reader, Store
@@ -120,7 +122,9 @@ class EventLog(LogReader):
                 raise LogClosedError
         future: asyncio.Future[Appended] = self._loop.create_future()
         self._waiting_bytes += size
-        self._writer.append(Waiting(Append(tenant, check_stream(stream), expected, encoded), size, future))
+        self._writer.append(
+            Waiting(Append(check_tenant(tenant), check_stream(stream), expected, encoded), size, future)
+        )
         return await future
 
     async def erase(self, stream: str, reason: str, *, through_seq: int | None = None, tenant: str = "") -> Erased:
@@ -148,13 +152,16 @@ class EventLog(LogReader):
         """
         before = self._clock() - age
         events = blobs = 0
-        for head in await self.streams(kind):
-            through = head.seq
-            if kind == "system":
-                through = await self._read(partial(_last_before, tenant=head.tenant, stream=head.stream, time=before))
-            elif head.recorded_at >= before:
-                continue
-            if through > head.erased and not (head.erased and head.seq == head.erased + 1):
+        if kind == "system":
+            heads = [
+                (head, await self._read(partial(_last_before, tenant=head.tenant, stream=head.stream, time=before)))
+                for head in await self.streams(kind)
+            ]
+        else:
+            expired = await self._read(lambda reader: reader.heads(None, kind, before=round(before * 1_000_000)))
+            heads = [(head, head.seq) for head in expired]
+        for head, through in heads:
+            if through > head.erased:
                 erased = await self.erase(head.stream, reason, through_seq=through, tenant=head.tenant)
                 events += erased.events
                 blobs += erased.blobs
@@ -241,13 +248,12 @@ def _last_before(reader: Reader, *, tenant: str, stream: str, time: float) -> in
 
 def _encoded(given: NewEvent) -> Encoded:
     known = type_of(given.data)
-    at = given.at
-    if at is not None and not math.isfinite(at):
-        raise ValueError(f"{at} is no time")
+    if known.name == ERASED:
+        raise ValueError("erase() alone says that something is erased")
     return Encoded(
         known.name,
         known.version,
-        None if at is None else round(at * 1_000_000),
+        None if given.at is None else check_time(given.at),
         check_key(given.key) if given.key else "",
         encode(known, given.data),
         known.blobs(given.data),

@@ -10,7 +10,10 @@ import msgspec
 from greenroom.eventlog._events import Raw, event
 
 _STREAM: Final = re.compile(r"[a-z][a-z0-9_]{0,31}:[A-Za-z0-9_.\-]{1,128}")
+_TENANT: Final = re.compile(r"[A-Za-z0-9_.\-]{0,64}")
 _KEY_LENGTH: Final = 256
+# Times past it, in seconds either side of 1970, are mistakes; and they must fit 64 bits as microseconds.
+_LATEST: Final = 1e12
 _REASON_LENGTH: Final = 200
 ERASED: Final = "stream.erased"
 
@@ -104,6 +107,20 @@ def check_stream(stream: str) -> str:
     if not _STREAM.fullmatch(stream):
         raise ValueError(f"{stream!r} is no stream: write it as kind:opaque-id")
     return stream
+
+
+def check_tenant(tenant: str) -> str:
+    """Return ``tenant`` when it is empty or an opaque word. Raises :class:`ValueError`."""
+    if not _TENANT.fullmatch(tenant):
+        raise ValueError(f"{tenant!r} is no tenant: use up to 64 letters, digits and _.-")
+    return tenant
+
+
+def check_time(at: float) -> int:
+    """Return ``at`` in microseconds. Raises :class:`ValueError`."""
+    if not -_LATEST < at < _LATEST:
+        raise ValueError(f"{at} is no time in seconds since 1970")
+    return round(at * 1_000_000)
 
 
 def check_key(key: str) -> str:

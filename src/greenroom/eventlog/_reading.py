@@ -103,12 +103,13 @@ class LogReader:
         """
         query = _query(streams, types, tenant)
         found: list[Record] = []
-        while True:
+        while len(found) < limit:
             records, searched = await self._page(after, limit - len(found), query)
             found += records
-            if len(found) >= limit or searched <= after:
-                return found
+            if searched <= after:
+                break
             after = searched
+        return found
 
     async def read_stream(
         self, stream: str, after_seq: int = 0, *, limit: int | None = None, tenant: str = ""

@@ -16,6 +16,7 @@ from greenroom.eventlog._errors import (
     LogFullError,
     LogVersionError,
 )
+from greenroom.eventlog._files import sync_directory
 
 # "GRLG", so that `file` and we ourselves can tell what the database is.
 APPLICATION_ID: Final = 0x47524C47
@@ -103,7 +104,9 @@ def connect(path: Path, *, write: bool = False, tolerant: bool = False) -> sqlit
     """
     with translated(path):
         if write:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                sync_directory(path.parent.parent)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         elif not path.exists():
             raise EventLogError(f"There is no log at {path}", fix="Name the data directory with --data-dir")

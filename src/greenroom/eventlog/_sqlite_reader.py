@@ -157,7 +157,7 @@ class SqliteReader:
         )
         return (found[0][0], True) if found else (end, False)
 
-    def heads(self, tenant: str | None, kind: str) -> list[StreamHead]:
+    def heads(self, tenant: str | None, kind: str, *, before: int | None = None) -> list[StreamHead]:
         """Return the ends of all streams of a kind."""
         where = ["true"]
         values: list[Any] = []
@@ -168,6 +168,9 @@ class SqliteReader:
             # Names are kind:id, and ";" follows ":".
             where.append("name >= ? AND name < ?")
             values += [f"{kind}:", f"{kind};"]
+        if before is not None:
+            where.append("recorded_at < ? AND NOT (erased > 0 AND seq = erased + 1)")
+            values.append(before)
         rows = self._rows(
             f"SELECT tenant, name, position, seq, hash, recorded_at, erased FROM streams "  # noqa: S608
             f"WHERE {' AND '.join(where)} ORDER BY tenant, name",

@@ -77,8 +77,11 @@ class Reader(Protocol):
     def snapshot(self) -> AbstractContextManager[None]:
         """Read one state of the log inside the ``with``."""
 
-    def heads(self, tenant: str | None, kind: str) -> list[StreamHead]:
-        """Return the ends of all streams of a kind (``session``), by name; of every kind when it is empty."""
+    def heads(self, tenant: str | None, kind: str, *, before: int | None = None) -> list[StreamHead]:
+        """Return the ends of all streams of a kind (``session``), by name; of every kind when it is empty.
+
+        :param before: only streams whose last event was recorded earlier (in microseconds) and that hold payloads.
+        """
 
     def close(self) -> None:
         """Let go of what is held."""

@@ -149,6 +149,11 @@ class Writer:
             _log.error("events not stored", extra={"code": error.code, "appends": len(batch), **error.context})
             outcomes = [error] * len(batch)
         except Exception as error:
+            if len(batch) > 1:
+                # One of them is to blame. The others are not.
+                for waiting in batch:
+                    self._commit([waiting])
+                return
             _log.exception("events not stored")
             failed = EventLogError(f"The event log failed: {type(error).__name__}", fix="See the log for the traceback")
             outcomes = [failed] * len(batch)

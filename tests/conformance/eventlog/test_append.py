@@ -18,6 +18,7 @@ from greenroom.eventlog import (
     EventTooLargeError,
     LogClosedError,
     NewEvent,
+    StreamErased,
 )
 from support.logs import Clock, Done, Said, said
 
@@ -167,6 +168,9 @@ async def test_an_event_that_names_a_blob_waits_for_it(log: EventLog) -> None:
         ("session:x", said(key="k" * 300)),
         ("session:x", said(at=float("nan"))),
         ("session:x", said(at=float("inf"))),
+        ("session:x", said(at=1e15)),
+        ("session:x", said(at=-1e15)),
+        ("session:x", NewEvent(StreamErased(through_seq=1, events=1, reason="forged"))),
     ],
 )
 async def test_what_cannot_be_written_is_refused_before_it_is_tried(
@@ -175,6 +179,12 @@ async def test_what_cannot_be_written_is_refused_before_it_is_tried(
     with pytest.raises(ValueError, match=r".+"):
         await log.append(stream, [event])
     assert await log.head() == 0
+
+
+@pytest.mark.parametrize("tenant", ["a b", "x" * 65, "\udcff", "ä"])
+async def test_a_tenant_is_an_opaque_word(log: EventLog, tenant: str) -> None:
+    with pytest.raises(ValueError, match="no tenant"):
+        await log.append(A, [said()], tenant=tenant)
 
 
 async def test_nothing_to_append_is_a_mistake(log: EventLog) -> None:

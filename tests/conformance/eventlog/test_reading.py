@@ -43,6 +43,7 @@ async def test_a_cursor_goes_on_where_it_was_left(log: EventLog) -> None:
     assert found == list(range(25))
     assert await log.read(after) == []
     assert await log.read(after + 1000) == []
+    assert await log.read(limit=0) == []
 
 
 async def test_only_what_is_asked_for_is_read(log: EventLog) -> None:
