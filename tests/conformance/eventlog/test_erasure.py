@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -127,6 +128,20 @@ async def test_a_clock_that_jumps_back_expires_nothing(open_log: Callable[..., A
     await log.append(A, [said()])
     clock.now -= 1000 * DAY
     assert await log.expire("session", DAY) == Erased()
+
+
+async def test_an_open_log_keeps_to_its_retention_by_itself(open_log: Callable[..., Any]) -> None:
+    clock = Clock()
+    log = await open_log(clock=clock)
+    await log.append(A, [said("old")])
+    await log.append("room:RM_c", [said("kept longer")])
+    await log.close()
+    clock.now += 2 * DAY
+    again = await open_log(clock=clock, retention={"session": DAY, "room": 3 * DAY})
+    async with asyncio.timeout(60):
+        note = await anext(again.follow(0, types=["stream.erased"]))
+    assert (note.stream, note.data) == (A, StreamErased(through_seq=1, events=1, reason="retention"))
+    assert [r.data for r in await again.read(types=["test.said"])] == [None, Said(text="kept longer")]
 
 
 @pytest.mark.parametrize("reason", ["", "two\nlines", "x" * 201])

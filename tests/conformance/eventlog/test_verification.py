@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from greenroom.eventlog import EventLog, NewEvent, SigningKey
+from greenroom.eventlog import EventLog, NewEvent, SigningKey, _writer
 from support.logs import Said, said
 
 pytestmark = pytest.mark.conformance
@@ -50,6 +51,18 @@ async def test_a_checkpoint_covers_what_has_grown_since_the_last(log: EventLog) 
     assert await log.checkpoint()
     found = await log.verify()
     assert (found.ok, found.checkpoints, found.covered) == (True, 2, 2)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("CHECKPOINT_EVENTS", 10), ("CHECKPOINT_SECONDS", 0.0)])
+async def test_checkpoints_come_by_themselves(
+    open_log: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, setting: str, value: float
+) -> None:
+    monkeypatch.setattr(_writer, setting, value)
+    log = await open_log()
+    await log.append(A, [said() for _ in range(10)])
+    async with asyncio.timeout(60):
+        while not (await log.verify()).checkpoints:
+            pass
 
 
 async def test_closing_leaves_a_checkpoint_over_everything(open_log: Callable[..., Any]) -> None:
