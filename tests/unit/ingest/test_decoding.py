@@ -31,6 +31,7 @@ jobs = st.sampled_from(["AJ_one111", "AJ_two222", "AJ_three3"])
 @pytest.mark.parametrize(
     ("content", "encoding"),
     [(gzip.compress(b"hello"), "gzip"), (zlib.compress(b"hello"), "deflate"), (b"hello", ""), (b"hello", "identity")],
+    ids=["gzip", "deflate", "none", "identity"],
 )
 def test_each_encoding_is_read(content: bytes, encoding: str) -> None:
     assert inflate(content, encoding, LIMIT) == b"hello"
