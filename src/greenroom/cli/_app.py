@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from greenroom import __version__
 from greenroom.cli._log_app import log
-from greenroom.cli._options import CallOptions, KeyOptions, ServerOptions
+from greenroom.cli._options import CallOptions, ControlOptions, KeyOptions, ServerOptions
 from greenroom.errors import ConfigError
 
 _ABOUT = "Self-hosted operations for LiveKit agents."
@@ -56,6 +56,67 @@ def server(*, options: Annotated[ServerOptions | None, Parameter(name="*")] = No
     from greenroom.cli.server import run_server  # noqa: PLC0415
 
     return run_server(options or ServerOptions())
+
+
+@app.command
+def control(
+    *,
+    observe: str = "watched",
+    share: float = 0.1,
+    recording: Annotated[bool, Parameter(negative="--no-recording")] = True,
+    keep: str | None = None,
+    log_key: Path | None = None,
+    options: Annotated[ControlOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Keep the record of every call beside any LiveKit server, and serve the page and the API for it.
+
+    Parameters
+    ----------
+    observe
+        Which sessions are listened to while they run: never, watched (while somebody looks), sampled or always.
+    share
+        Of all sessions, the share that sampled listens to.
+    recording
+        Take what agents upload of their sessions; without it they are told to stop.
+    keep
+        How long sessions are kept: 30d, 12h. For ever by default.
+    log_key
+        File with a key that the log's checkpoints are signed with.
+    """
+    from greenroom.cli.control import ControlRequest, control_command  # noqa: PLC0415
+
+    request = ControlRequest(observe=observe, share=share, recording=recording, keep=keep, log_key=log_key)
+    return control_command(options or ControlOptions(), request)
+
+
+@app.command
+def login(
+    *,
+    role: str = "admin",
+    name: str | None = None,
+    token: bool = False,
+    ttl: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[CallOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Print an address that logs a browser in, once, or a token for a program.
+
+    Parameters
+    ----------
+    role
+        What it may: read, operate (act on live calls too) or admin (everything).
+    name
+        Who it is, for the log; your user name by default.
+    token
+        Print a bearer token instead.
+    ttl
+        How long the token is valid: 12h, 30d (the default).
+    as_json
+        Print a JSON object.
+    """
+    from greenroom.cli.login import login_command  # noqa: PLC0415
+
+    return login_command(options or CallOptions(), role=role, name=name, token=token, ttl=ttl, as_json=as_json)
 
 
 @app.command

@@ -88,3 +88,32 @@ class LogOptions:
 
     data_dir: Path | None = None
     config: Path | None = None
+
+
+@dataclass(kw_only=True)
+class ControlOptions(KeyOptions):
+    """Options of the control plane.
+
+    Parameters
+    ----------
+    livekit
+        Address of the LiveKit server; ws://127.0.0.1:7880 by default. Environment: LIVEKIT_URL. Its key may come
+        from LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
+    bind
+        Address to listen on; 127.0.0.1 by default. Environment: GREENROOM_CONTROL_BIND.
+    port
+        TCP port; 7870 by default, 0 for any free one. Environment: GREENROOM_CONTROL_PORT.
+    allowed_host
+        A further name under which browsers reach it, a proxy's for example; repeatable.
+    data_dir
+        Directory for data; .greenroom by default. Environment: GREENROOM_DATA_DIR.
+    verbose
+        Log details.
+    """
+
+    livekit: str | None = None
+    bind: str | None = None
+    port: int | None = None
+    allowed_host: list[str] | None = None
+    data_dir: Path | None = None
+    verbose: bool = False

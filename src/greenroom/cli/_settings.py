@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from greenroom.cli._options import CallOptions, KeyOptions, LogOptions, ServerOptions
+from greenroom.cli._options import CallOptions, ControlOptions, KeyOptions, LogOptions, ServerOptions
 from greenroom.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_PORT,
@@ -24,6 +24,7 @@ from greenroom.config import (
     RoomDefaults,
     ServerConfig,
     WebhookSettings,
+    is_loopback,
     parse_key,
 )
 from greenroom.errors import ConfigError
@@ -31,6 +32,7 @@ from greenroom.errors import ConfigError
 _Value = TypeVar("_Value")
 
 DEFAULT_FILE: Final = "greenroom.toml"
+DEFAULT_CONTROL_PORT: Final = 7870
 _DEVELOPMENT: Final = ApiKey(key=DEV_KEY, secret=DEV_SECRET)
 
 
@@ -42,6 +44,20 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     key: ApiKey
+
+
+class ControlTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A LiveKit server to stand beside, and where to listen.
+
+    :param keys: the first asks the server; all of them sign webhooks, uploads and operators' tokens.
+    """
+
+    livekit: str
+    keys: tuple[ApiKey, ...]
+    bind: str
+    port: int
+    allowed_hosts: tuple[str, ...]
+    data_dir: Path
 
 
 class _Policy(msgspec.Struct, forbid_unknown_fields=True):
@@ -141,6 +157,31 @@ def call_target(options: CallOptions, environment: Mapping[str, str] = os.enviro
         raise ConfigError(f"{given} is set, {missing} is not", fix="Set both, or pass --key KEY:SECRET")
     written = options.url or environment.get("LIVEKIT_URL", "").strip()
     return Target(url=_websocket(written) if written else _own_address(environment, file), key=chosen)
+
+
+def control_target(options: ControlOptions, environment: Mapping[str, str] = os.environ) -> ControlTarget:
+    """Return which server to stand beside. Raises :class:`ConfigError`."""
+    file = _read_file(options, environment)
+    first = call_target(CallOptions(key=options.key, config=options.config, url=options.livekit), environment)
+    keys = (first.key, *(key for key in _keys(options, environment, file) if key.key != first.key.key))
+    bind = options.bind or environment.get("GREENROOM_CONTROL_BIND") or "127.0.0.1"
+    if not is_loopback(bind) and any(key.secret == DEV_SECRET for key in keys):
+        raise ConfigError(
+            f"Refusing to listen on {bind} with the development key",
+            fix="Pass --key KEY:SECRET with a secret of your own, or --bind 127.0.0.1",
+        )
+    port = _first(options.port, _number(environment, "GREENROOM_CONTROL_PORT"), DEFAULT_CONTROL_PORT)
+    assert port is not None
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port {port} is not a port", fix="Use 1 to 65535, or 0 for any free one")
+    return ControlTarget(
+        livekit=first.url,
+        keys=keys,
+        bind=bind,
+        port=port,
+        allowed_hosts=tuple(options.allowed_host or ()),
+        data_dir=data_directory(LogOptions(data_dir=options.data_dir, config=options.config), environment),
+    )
 
 
 def rtc_port(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> int:
