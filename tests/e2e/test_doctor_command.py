@@ -25,6 +25,7 @@ from support.agent_worker import AgentWorker, registered
 from support.load import lone_server
 from support.program import PATIENCE, greenroom
 from support.sdk import Caller
+from support.sound import tone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
@@ -244,6 +245,19 @@ async def test_an_agent_that_waits_to_be_spoken_to_is_spoken_to(url: str, tmp_pa
         status, checks = await doctor("--url", url, "--agent", "parrot", "--timeout", "5", cwd=tmp_path)
     assert status == 0
     assert "You said: Hello." in checks["agent"]["message"]
+
+
+async def test_an_agent_that_only_speaks_is_heard(url: str, tmp_path: Path) -> None:
+    async def hum(worker: AgentWorker) -> None:
+        caller = await joined(worker, url)
+        async with tone(440) as track:
+            await caller.me.publish_track(track)
+            await caller.event("disconnected")
+
+    async with registered(url, "hummer") as worker, doing(hum(worker)):
+        status, checks = await doctor("--url", url, "--agent", "hummer", cwd=tmp_path)
+    assert status == 0
+    assert checks["agent"]["message"].endswith("answered by voice")
 
 
 async def test_an_agent_that_joins_and_stays_silent_is_named(url: str, tmp_path: Path) -> None:

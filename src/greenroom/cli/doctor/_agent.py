@@ -24,6 +24,7 @@ _GREETING: Final = 6.0
 _LINE: Final = "Hello. Can you hear me?"
 #: Packets of audio that are no accident: 0.2 s.
 _VOICE: Final = 10
+_TRACK_LAG: Final = 1.0
 _VOICE_LAG: Final = 3.0
 
 
@@ -57,8 +58,8 @@ async def check_agent(call: Call, caller: Participant, patience: float) -> str:
         await caller.until(lambda: RELIABLE in caller.channels, 1.0)
         caller.say(_LINE)
         await caller.until(lambda: _answer(caller, identity) != "", patience)
-    if _answer(caller, identity) and _has_voice(caller):
-        # Its words may be ahead of its voice.
+    # Its words may be ahead of its voice.
+    if _answer(caller, identity) and await caller.until(lambda: _has_voice(caller), _TRACK_LAG):
         await caller.until(lambda: caller.heard.strange >= _VOICE, _VOICE_LAG)
     answer = _answer(caller, identity)
     if not answer:
