@@ -14,6 +14,7 @@ from greenroom.link._workers import JobInfo, WorkerList
 
 STATE: Final = "lk.agent.state"
 _CONCURRENT: Final = 8
+_REMEMBERED: Final = 10_000
 # What a stock worker calls its agent, unless its request function says otherwise.
 _IDENTITY: Final = re.compile(r"agent-(AJ_[A-Za-z0-9]{4,64})")
 _NAMES: Final = ("lk.agent.name", "lk.agent_name")
@@ -38,7 +39,8 @@ class RoomRounds:
                 return await self._visit(room)
 
         jobs = tuple(job for found in await asyncio.gather(*map(visit, rooms)) for job in found)
-        self.states = {job_id: state for job_id, state in self.states.items() if job_id in {job.id for job in jobs}}
+        here = {job.id for job in jobs}
+        self.states = {job_id: state for job_id, state in self.states.items() if job_id in here}
         return WorkerList(version="", jobs=jobs)
 
     async def _visit(self, room: models.Room) -> list[JobInfo]:
@@ -61,9 +63,12 @@ class RoomRounds:
         if agent.sid not in self._jobs:
             dispatches = await self._livekit.list_dispatches(room)
             jobs = (job for dispatch in dispatches for job in dispatch.state.jobs)
-            self._jobs[agent.sid] = next(
-                (job.id for job in jobs if job.state.participant_identity == agent.identity), ""
-            )
+            found = next((job.id for job in jobs if job.state.participant_identity == agent.identity), "")
+            if not found:
+                return ""
+            while len(self._jobs) >= _REMEMBERED:
+                del self._jobs[next(iter(self._jobs))]
+            self._jobs[agent.sid] = found
         return self._jobs[agent.sid]
 
 

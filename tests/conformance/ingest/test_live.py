@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from livekit.protocol import agent
 
 from greenroom.eventlog import EventLog, LogFullError, Record
 from greenroom.ingest import LiveWatch, WatchSettings
@@ -68,9 +69,9 @@ async def start(stage: AgentStage, **attributes: str) -> SignalClient:
 
 async def test_workers_and_their_jobs_are_in_the_log(stage: AgentStage, log: EventLog) -> None:
     async with watching(stage.url, log) as watch:
-        agent = await start(stage)
+        bot = await start(stage)
         assigned = (await until(log, "job.assigned")).data.job  # type: ignore[union-attr]
-        assert assigned.agent_identity == agent.join.participant.identity
+        assert assigned.agent_identity == bot.join.participant.identity
         await stage.server.rooms.delete("lobby")
         ended = await until(log, "job.ended")
         assert ended.data.job.status == "success"  # type: ignore[union-attr]
@@ -122,16 +123,30 @@ async def test_a_server_without_a_worker_list_is_looked_through(stage: AgentStag
     async with serve_app(Foreign(stage.server)) as url, watching(url, log) as watch:
         await stage.join("ada")
         await stage.join("eve", kind="agent", video={"hidden": True})
-        agent = await start(stage, **{"lk.agent.state": "thinking", "lk.agent.name": "desk"})
+        bot = await start(stage, **{"lk.agent.state": "thinking", "lk.agent.name": "desk"})
         assigned = (await until(log, "job.assigned")).data.job  # type: ignore[union-attr]
-        assert assigned.agent_identity == agent.join.participant.identity == f"agent-{assigned.id}"
+        assert assigned.agent_identity == bot.join.participant.identity == f"agent-{assigned.id}"
         assert (assigned.room, assigned.agent_name) == ("lobby", "desk")
         state = await until(log, "agent.state")
         assert (state.stream, state.data.state) == (f"session:{assigned.id}", "thinking")  # type: ignore[union-attr]
         assert not watch.has_worker_list
-        await agent.leave()
+        await bot.leave()
         ended = await until(log, "job.ended")
         assert (ended.data.job.id, ended.data.job.status) == (assigned.id, "")  # type: ignore[union-attr]
+
+
+async def test_an_agent_with_a_name_of_its_own_is_found_by_its_dispatch(stage: AgentStage, log: EventLog) -> None:
+    def answer(job: agent.Job) -> agent.AvailabilityResponse:
+        return agent.AvailabilityResponse(job_id=job.id, available=True, participant_identity="waiter")
+
+    async with serve_app(Foreign(stage.server)) as url, watching(url, log):
+        worker = await stage.worker("desk", answer=answer)
+        stage.server.agents.create_dispatch("lobby", agent_name="desk")
+        assignment = await worker.assignment()
+        assert assignment.job.state.participant_identity == "waiter"
+        await stage.start(assignment)
+        assigned = (await until(log, "job.assigned")).data.job  # type: ignore[union-attr]
+        assert (assigned.id, assigned.agent_identity) == (assignment.job.id, "waiter")
 
 
 async def test_what_could_not_be_stored_is_told_with_the_next_list(

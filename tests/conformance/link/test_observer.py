@@ -147,8 +147,9 @@ async def test_an_observer_that_is_killed_comes_back_and_misses_nothing(stage: S
 
 
 async def test_one_process_listens_to_many_rooms_and_stops_when_nobody_looks(
-    stage: SessionStage, log: EventLog
+    stage: SessionStage, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("greenroom.link._observer_process.IDLE", 0.5)
     calls = [(await stage.call(f"room-{number}", identity=f"p{number}"))[2] for number in range(3)]
     async with observing(stage, log, linger=0.1) as observer:
         with contextlib.ExitStack() as looking:
@@ -156,11 +157,10 @@ async def test_one_process_listens_to_many_rooms_and_stops_when_nobody_looks(
                 observer.began(call)
                 looking.enter_context(observer.watching(call.job_id))
             await stage.until(lambda: len(observer.observed) == 3)
-            pid = observer.pid
         await stage.until(lambda: not observer.observed)
         for call in calls:
             await found(log, call.job_id, "session.detached", reason="unwatched")
-        assert observer.pid == pid
+        await stage.until(lambda: observer.pid is None)
 
 
 async def test_a_policy_of_never_means_it(stage: SessionStage, log: EventLog) -> None:
