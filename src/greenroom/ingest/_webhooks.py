@@ -73,6 +73,8 @@ class WebhookIngest:
         self._clock = clock
         self._books: dict[str, RoomBook] = {}
         self._locks: dict[str, _Turn] = {}
+        self._open: set[str] = set()
+        self._read_to = 0
         self._checks: set[asyncio.Task[None]] = set()
         #: When the latest believed webhook came; ``None`` before the first.
         self.heard_at: float | None = None
@@ -131,14 +133,13 @@ class WebhookIngest:
         return len(facts)
 
     async def _open_rooms(self) -> set[str]:
-        open_rooms: set[str] = set()
-        after = 0
-        while records := await self._events.read(after, types=("room.started", "room.finished")):
-            after = records[-1].position
+        """Return the rooms that have no end in the log. Each call reads on from where the last one stopped."""
+        while records := await self._events.read(self._read_to, types=("room.started", "room.finished")):
             for record in records:
                 sid = record.stream.partition(":")[2]
-                (open_rooms.add if record.type == "room.started" else open_rooms.discard)(sid)
-        return open_rooms
+                (self._open.add if record.type == "room.started" else self._open.discard)(sid)
+            self._read_to = records[-1].position
+        return set(self._open)
 
     def _check_soon(self, name: str) -> None:
         async def check() -> None:
