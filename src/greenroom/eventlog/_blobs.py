@@ -198,6 +198,8 @@ def _explained(path: Path) -> Iterator[None]:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         raise (LogFullError if full else EventLogError)(
             f"Nothing can be stored below {path.parent}: {error.strerror or error}",
-            fix="Free disk space, or raise the limit on a file's size" if full else "Check the permissions of that directory",
+            fix="Free disk space, or raise the limit on a file's size"
+            if full
+            else "Check the permissions of that directory",
             context={"path": str(path), "errno": error.errno},
         ) from error

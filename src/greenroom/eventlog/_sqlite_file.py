@@ -175,7 +175,7 @@ def translated(path: Path) -> Iterator[None]:
         raise explain(error, path) from error
     except UnicodeError as error:
         # SQLite's own message may quote what is damaged.
-        raise _corrupt(path, "text that is none") from error
+        raise corrupt(path, "text that is none") from error
     except OSError as error:
         raise EventLogError(
             f"Cannot use the log {path}: {error.strerror or error}",
@@ -202,7 +202,7 @@ def explain(error: sqlite3.Error, path: Path) -> EventLogError:
             context=context,
         )
     if base in _CORRUPT or "decode to UTF-8" in str(error):
-        return _corrupt(path, name or str(error))
+        return corrupt(path, name or str(error))
     return EventLogError(
         f"The log {path} failed: {error}",
         fix="See whether the disk and the directory can be written to",
@@ -210,7 +210,8 @@ def explain(error: sqlite3.Error, path: Path) -> EventLogError:
     )
 
 
-def _corrupt(path: Path, what: str) -> LogCorruptError:
+def corrupt(path: Path, what: str) -> LogCorruptError:
+    """Return the error for a file that is damaged."""
     return LogCorruptError(
         f"The log {path} is damaged ({what})",
         fix="Stop every Greenroom, keep a copy of the file, and restore the last backup of the data directory",

@@ -12,7 +12,7 @@ from greenroom.eventlog._chain import Head, Row, StreamKey
 from greenroom.eventlog._checkpoints import Checkpoint
 from greenroom.eventlog._errors import LogCorruptError
 from greenroom.eventlog._model import StreamHead
-from greenroom.eventlog._sqlite_file import MARK_EVERY, connect, translated
+from greenroom.eventlog._sqlite_file import MARK_EVERY, connect, corrupt, translated
 from greenroom.eventlog._sqlite_rows import marks
 from greenroom.eventlog._store import Page, Place, Query
 
@@ -95,7 +95,7 @@ class SqliteReader:
             f"SELECT {_COLUMNS} FROM {_JOINED} WHERE {' AND '.join(where)} ORDER BY e.position LIMIT ?",  # noqa: S608
             *(*values, limit),
         )
-        found = [Row(*row) for row in rows]
+        found = self._whole(rows)
         return Page(found, found[-1].position if len(found) == limit else last)
 
     def _between(self, after: int, limit: int, head: int, query: Query) -> tuple[list[str], list[Any], int]:
@@ -134,7 +134,7 @@ class SqliteReader:
             "WHERE e.position = w.position AND w.seq > ? ORDER BY w.seq LIMIT ?",
             *(start, 0, after_seq, limit),
         )
-        return [Row(*row) for row in rows]
+        return self._whole(rows)
 
     def last_before(self, tenant: str, stream: str, time: int) -> int:
         """Return the last sequence number of a stream recorded before a time."""
@@ -176,18 +176,21 @@ class SqliteReader:
             f"WHERE {' AND '.join(where)} ORDER BY tenant, name",
             *values,
         )
-        return [
-            StreamHead(
-                tenant=row[0],
-                stream=row[1],
-                position=row[2],
-                seq=row[3],
-                hash=row[4],
-                recorded_at=row[5] / 1_000_000,
-                erased=row[6],
-            )
-            for row in rows
-        ]
+        try:
+            return [
+                StreamHead(
+                    tenant=row[0],
+                    stream=row[1],
+                    position=row[2],
+                    seq=row[3],
+                    hash=row[4],
+                    recorded_at=row[5] / 1_000_000,
+                    erased=row[6],
+                )
+                for row in rows
+            ]
+        except TypeError as error:
+            raise corrupt(self._path, "a stream that cannot be read") from error
 
     def scan(self, after: int, limit: int) -> list[Row]:
         """Return events past a position, their stream and payload there or not."""
@@ -250,6 +253,15 @@ class SqliteReader:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _whole(self, rows: list[Any]) -> list[Row]:
+        """Return events of which every number is one. Raises :class:`LogCorruptError`."""
+        found = [Row(*row) for row in rows]
+        for row in found:
+            # The last column that is never NULL: where a row is cut off, it is.
+            if row.hash is None or row.recorded_at is None:
+                raise corrupt(self._path, f"an event at position {row.position} that cannot be read")
+        return found
 
     def _rows(self, statement: str, *values: Any) -> list[Any]:
         with translated(self._path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from types import UnionType
 from typing import Final, TypeVar
 
 import msgspec
@@ -18,6 +19,10 @@ from greenroom.eventlog._store import Place, Reader
 
 _Read = TypeVar("_Read")
 
+_GONE: Final = bytes | None
+# Of an event whose stream is lost, the name is None.
+_ROW: Final = (int, str, str | None, int, str, int, int, int, str, bytes, bytes, _GONE, _GONE, int)
+_CHECKPOINT: Final = (int, int, int, int, bytes, bytes, str, bytes)
 _PAGE: Final = 1000
 _MOST: Final = 1000
 
@@ -85,6 +90,10 @@ class Verifier:
     def row(self, row: Row) -> None:
         """Take the next event by position."""
         self._events += 1
+        if not _is_whole(row, _ROW):
+            self._position = row.position
+            self.problem("the event cannot be read", position=row.position)
+            return
         stream = (row.tenant, row.stream)
         end = self._ends.get(stream, EMPTY)
         if self._whole and row.position != self._position + 1:
@@ -205,7 +214,12 @@ def verify_log(
     :param check_blob: says what is wrong with a stored blob.
     """
     verifier = Verifier(key=key)
-    waiting = deque(_read(verifier, "checkpoints", reader.checkpoints) or ())
+    waiting: deque[Checkpoint] = deque()
+    for found in _read(verifier, "checkpoints", reader.checkpoints) or ():
+        if _is_whole(found, _CHECKPOINT):
+            waiting.append(found)
+        else:
+            verifier.problem(f"checkpoint {found.number} cannot be read")
     after = _feed(reader, verifier, waiting, 0)
     with reader.snapshot():
         _feed(reader, verifier, waiting, after)
@@ -280,10 +294,15 @@ def _readable(reader: Reader, verifier: Verifier, after: int) -> list[Row]:
     return rows
 
 
+def _is_whole(values: Sequence[object], kinds: Sequence[type | UnionType]) -> bool:
+    """Tell whether values are of the kinds they were written as: damage to a row's own header changes that."""
+    return all(map(isinstance, values, kinds))
+
+
 def _expected_hash(row: Row, previous: bytes) -> bytes | None:
     try:
         return hash_of(row[:10], previous)
-    except (struct.error, UnicodeError, TypeError, AttributeError):
+    except (struct.error, UnicodeError, AttributeError):
         # A damaged value may be none that could ever have been written.
         return None
 
