@@ -8,7 +8,21 @@ import json
 import sys
 from pathlib import Path
 
-from bench import connect, dev, dispatch, engine, eventlog, media, rooms, server, streams, voice, workers
+from bench import (
+    connect,
+    dev,
+    dispatch,
+    engine,
+    eventlog,
+    ingest,
+    media,
+    rooms,
+    server,
+    speech,
+    streams,
+    voice,
+    workers,
+)
 from bench._figures import Figure, Options, as_json, circumstances, machine, table
 
 BENCHES = {
@@ -22,6 +36,8 @@ BENCHES = {
     "workers": workers.run,
     "dev": dev.run,
     "eventlog": eventlog.run,
+    "ingest": ingest.run,
+    "speech": speech.run,
     "voice": voice.run,
 }
 

@@ -146,7 +146,7 @@ class Bounded:
         words, likely = self._words_heard()
         if likely or not self._dictation:
             return _weighed(words if likely else [])
-        # It is only loaded for the first caller who says something else: it takes a third of a second and 60 MB.
+        # It is only loaded for the first caller who says something else: it takes a third of a second and 100 MB.
         self._dictate = self._dictate or Dictation()
         self._dictate.begin()
         self._dictate.hear(bytes(self._audio), whole=True)

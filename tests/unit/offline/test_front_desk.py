@@ -38,7 +38,7 @@ def desk() -> ModuleType:
 
 @pytest.fixture
 async def talk(desk: ModuleType) -> AsyncIterator[AgentSession[None]]:
-    model = offline.LLM(desk.RULES, latency=0)
+    model = offline.LLM(desk.RULES, greeting=desk.GREETING, latency=0)
     async with AgentSession[None](llm=model, vad=None, turn_handling={"turn_detection": None}) as session:
         greeting = await session.start(desk.FrontDesk(desk.Diary(WEDNESDAY)), capture_run=True)
         assert words(greeting) == desk.GREETING

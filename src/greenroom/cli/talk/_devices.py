@@ -19,6 +19,10 @@ from greenroom.errors import ConfigError, MissingExtraError
 _BEHIND: Final = 50
 # How much the loudspeaker may lag behind; beyond, the oldest is not played.
 _LAG: Final = 40
+# What PortAudio may keep for a busy machine, in seconds.
+_LATENCY: Final = 0.1
+# The canceller takes no longer ones; in seconds.
+_LONGEST_DELAY: Final = 0.5
 _FILES: Final = "Without a sound card use files: --microphone QUESTION.wav --speaker ANSWER.wav"
 
 
@@ -93,13 +97,16 @@ class Echo:
     def plays(self, block: bytes, delay: float) -> None:
         """Know what is about to be heard, in ``delay`` seconds."""
         self._played = delay
-        self._apm.process_reverse_stream(_frame(block))
+        with contextlib.suppress(RuntimeError):
+            self._apm.process_reverse_stream(_frame(block))
 
     def hears(self, block: bytes, delay: float) -> bytes:
         """Return what the microphone heard ``delay`` seconds ago without what was played."""
         frame = _frame(block)
-        self._apm.set_stream_delay_ms(round(1000 * max(0.0, self._played + delay)))
-        self._apm.process_stream(frame)
+        # Better an echo than no voice, which is what an error on PortAudio's thread would leave.
+        with contextlib.suppress(RuntimeError):
+            self._apm.set_stream_delay_ms(round(1000 * min(_LONGEST_DELAY, max(0.0, self._played + delay))))
+            self._apm.process_stream(frame)
         return bytes(frame.data)
 
 
@@ -167,7 +174,13 @@ def _opened(role: str, device: Device, kind: str, callback: Any) -> Any:
     sound = _portaudio()
     try:
         stream = getattr(sound, kind)(
-            samplerate=RATE, blocksize=SAMPLES, device=device.number, channels=1, dtype="int16", callback=callback
+            samplerate=RATE,
+            blocksize=SAMPLES,
+            device=device.number,
+            channels=1,
+            dtype="int16",
+            latency=_LATENCY,
+            callback=callback,
         )
         stream.start()
     except sound.PortAudioError as error:

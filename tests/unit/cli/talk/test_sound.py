@@ -192,6 +192,9 @@ async def test_a_microphone_and_a_loudspeaker_of_the_machine(laptop: PortAudio) 
     assert bytes(out) == SILENCE
     await asyncio.to_thread(hears, block, 480, times, None)
     assert len(await microphone.block()) == BLOCK
+    slow = SimpleNamespace(currentTime=9.0, inputBufferAdcTime=0.0, outputBufferDacTime=-9.0)
+    await asyncio.to_thread(hears, block, 480, slow, None)
+    assert len(await microphone.block()) == BLOCK
     microphone.close()
     speaker.close()
     assert laptop.closed == [1, 2]
