@@ -105,7 +105,7 @@ class FrontDesk(Agent):
 
     async def on_enter(self) -> None:
         """Greet the caller."""
-        self.session.say(GREETING)
+        self.session.generate_reply(instructions=f'Greet the caller with: "{GREETING}"')
 
     async def stt_node(
         self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
@@ -254,7 +254,7 @@ def language_model(*, real: bool) -> llm.LLM[Any]:
     if real:
         model: llm.LLM[Any] = openai.LLM(model=os.environ.get("OPENAI_MODEL", "gpt-4.1-mini"))
         return model
-    return offline.LLM(RULES, seed=7)
+    return offline.LLM(RULES, greeting=GREETING, seed=7)
 
 
 def speech(*, real: bool) -> Speech | None:
