@@ -109,7 +109,7 @@ async def test_who_types_is_written_to_until_the_microphone_comes(join: Join, ho
     position = voice.say("Cancel my appointment.")
     await voice.until(lambda: len(voice.said(agent)) == 4)
     await voice.silence()
-    assert voice.said("alan") == ["cancel my appointment"]
+    assert voice.said("alan")[0].startswith("cancel my appointment")
     assert "I can only book new appointments" in await understood(voice.heard[position:], *SPOKEN)
 
 
@@ -127,10 +127,11 @@ async def test_it_greets_aloud_hears_a_question_and_answers_it(join: Join) -> No
     position = voice.say("How do I get there?")
     await voice.until(lambda: WHERE in voice.said(agent))
     await voice.silence()
-    assert voice.said("ada") == ["how do I get there"]
+    (question,) = voice.said("ada")
+    assert question.startswith("how do I get there")
     assert voice.said(agent)[-1] == WHERE
     assert voice.history[-2:] == [
-        ("user", "how do I get there", False),
+        ("user", question, False),
         ("assistant", WHERE, False),
     ]
     assert SPOKEN[2] in await understood(voice.heard[position:], *SPOKEN)
