@@ -21,7 +21,10 @@ _COLUMNS: Final = (
     "p.salt, p.payload, e.previous"
 )
 _JOINED: Final = "events e JOIN streams s ON s.id = e.stream LEFT JOIN payloads p ON p.position = e.position"
-_LOOSE: Final = _JOINED.replace("JOIN streams", "LEFT JOIN streams")
+_LOOSE: Final = (
+    "events e LEFT JOIN streams s ON s.id = e.stream AND s.tenant = e.tenant "
+    "LEFT JOIN payloads p ON p.position = e.position"
+)
 CHECKPOINTS: Final = "SELECT number, position, at, streams, root, hash, key_id, signature FROM checkpoints"
 _CHECKS: Final = (
     (

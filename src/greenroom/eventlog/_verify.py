@@ -317,5 +317,5 @@ def _expected_checkpoint(found: Checkpoint, last: Checkpoint | None) -> bytes | 
 def _leaves(grown: dict[StreamKey, Head]) -> list[bytes]:
     try:
         return _checkpoints.leaves_of(grown.items())
-    except (struct.error, UnicodeError, TypeError):
+    except (struct.error, UnicodeError, TypeError, AttributeError):
         return []
