@@ -9,7 +9,7 @@ import msgspec
 
 from greenroom.eventlog import BlobRef
 from greenroom.ingest._otlp import Entry, JobBatch
-from greenroom.ingest._values import text
+from greenroom.ingest._values import bounded, text, word
 from greenroom.sessions import (
     ChatHistory,
     ChatItem,
@@ -29,6 +29,7 @@ from greenroom.sessions import (
     item_of,
     number,
     plain,
+    seconds,
     without_content,
 )
 
@@ -40,6 +41,10 @@ _STATUS_ERROR: Final = 2
 # What a record shows; the batch holds them all.
 _MAX_ERRORS: Final = 50
 _MAX_TEXT: Final = 2000
+_MAX_REASON: Final = 20_000
+_MAX_MODELS: Final = 100
+_MAX_TOLD: Final = 1000
+_MAX_HEARD: Final = 384 * 1024
 _MAX_HISTORY: Final = 256 * 1024
 _MAX_ITEM: Final = 768 * 1024
 _SCOPES: Final = frozenset({"chat_history", "evaluations"})
@@ -60,19 +65,24 @@ def spans_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
     tools: list[SeenTool] = []
     heard: list[ChatItem] = []
     room_name = ""
+    size = 0
     job: SeenJob | None = None
     for entry in batch.entries:
         span, found = entry.item, entry.attributes()
         start, end = span.start_time_unix_nano / 1e9, span.end_time_unix_nano / 1e9
         who = _participant(found, redacted=batch.redacted)
-        if who is not None:
+        if who is not None and len(participants) < _MAX_TOLD:
             participants[who.sid] = _richer(participants.get(who.sid), who)
         if span.status.code == _STATUS_ERROR and len(errors) < _MAX_ERRORS:
             errors.append(_span_error(span, found, end, redacted=batch.redacted))
         if span.name == "function_tool" and text(found, "lk.function_tool.id"):
             tools.append(_tool(found, start, end))
-        room_name = room_name or _word(found, "lk.pii.room_name")
-        heard += _heard(span.name, found, start, end, redacted=batch.redacted)
+        room_name = room_name or word(found, "lk.pii.room_name")
+        said = _heard(span.name, found, start, end, redacted=batch.redacted)
+        size += sum(len(msgspec.json.encode(item)) for item in said)
+        # The rest is in the batch, and comes with the conversation itself.
+        if size <= _MAX_HEARD:
+            heard += said
         if span.name == "job_entrypoint":
             job = _job(found, start, end)
     first, last = _times(entry.item.start_time_unix_nano for entry in batch.entries)
@@ -108,7 +118,7 @@ def logs_of(batch: JobBatch, blob: BlobRef) -> list[Told]:
             item = _chat_item(found, redacted=batch.redacted)
             if item is not None:
                 items.append(item)
-            else:
+            elif len(told) < _MAX_TOLD:
                 told += _scoped(batch, entry, found, at, f"{number_of}")
         elif record.severity_number >= _ERROR_SEVERITY and len(errors) < _MAX_ERRORS:
             found = entry.attributes()
@@ -183,17 +193,23 @@ def history_of(items: list[ChatItem]) -> list[Told]:
     return [*told, _history(part, len(told))] if part else told
 
 
+def tags_of(raw: Any) -> tuple[str, ...]:
+    """Read the names of tags."""
+    return tuple(tag[:256] for tag in raw[:_MAX_TOLD] if isinstance(tag, str)) if isinstance(raw, list) else ()
+
+
 def usage_of(raw: Any) -> tuple[Usage, ...] | None:
     """Read a report's usage; ``None`` when it has none."""
     if not isinstance(raw, list):
         return None
     found = []
-    for entry in raw:
+    for entry in raw[:_MAX_MODELS]:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
             continue
-        amounts = {key: value for key, raw_value in entry.items() if (value := number(raw_value)) is not None}
+        counted = {str(key)[:64]: number(value) for key, value in list(entry.items())[:_MAX_MODELS]}
+        amounts = {key: value for key, value in counted.items() if value is not None}
         kind = entry["type"].removesuffix("_usage")
-        found.append(Usage(kind=kind, provider=_word(entry, "provider"), model=_word(entry, "model"), amounts=amounts))
+        found.append(Usage(kind=kind, provider=word(entry, "provider"), model=word(entry, "model"), amounts=amounts))
     return tuple(found)
 
 
@@ -212,34 +228,31 @@ def _scoped(batch: JobBatch, entry: Entry, found: Mapping[str, Any], at: float, 
         case "session report":
             return [Told(_report(batch, entry, found, at), at, f"report:{name}")]
         case "evaluation" if isinstance(raw := found.get("evaluation"), Mapping):
-            reasoning = "" if batch.redacted else _word(raw, "reasoning")
+            reasoning = "" if batch.redacted else word(raw, "reasoning", _MAX_REASON)
             verdict = EvaluationRecorded(
-                name=_word(raw, "name"), verdict=_word(raw, "verdict"), reasoning=reasoning, tag=_word(raw, "tag")
+                name=word(raw, "name"), verdict=word(raw, "verdict"), reasoning=reasoning, tag=word(raw, "tag")
             )
             return [Told(verdict, at, f"evaluation:{name}")]
-        case "tag" if isinstance(raw := found.get("tag"), Mapping) and _word(raw, "name"):
-            metadata = raw.get("metadata")
-            kept = metadata if isinstance(metadata, dict) and not batch.redacted else {}
-            return [Told(TagAdded(name=_word(raw, "name"), metadata=kept), at, f"tag:{name}")]
+        case "tag" if isinstance(raw := found.get("tag"), Mapping) and word(raw, "name"):
+            kept = {} if batch.redacted else bounded(raw.get("metadata"))
+            return [Told(TagAdded(name=word(raw, "name"), metadata=kept), at, f"tag:{name}")]
         case "outcome" if isinstance(raw := found.get("outcome"), Mapping):
-            reason = "" if batch.redacted else _word(raw, "reason")
-            return [Told(OutcomeRecorded(outcome=_word(raw, "outcome"), reason=reason), at, f"outcome:{name}")]
+            reason = "" if batch.redacted else word(raw, "reason")
+            return [Told(OutcomeRecorded(outcome=word(raw, "outcome"), reason=reason), at, f"outcome:{name}")]
     return []
 
 
 def _report(batch: JobBatch, entry: Entry, found: Mapping[str, Any], at: float) -> SessionReport:
-    options = found.get("session.options")
-    tags = found.get("session.tags")
     return SessionReport(
         room_id=batch.room_id,
         room_name="" if batch.redacted else text(entry.shared, "room"),
-        agent_name=text(dict(found), "agent_name"),
-        sdk_version=text(dict(found), "sdk_version"),
+        agent_name=word(found, "agent_name"),
+        sdk_version=word(found, "sdk_version"),
         started_at=at or None,
-        reported_at=number(found.get("session.report_timestamp")),
-        options=options if isinstance(options, dict) and not batch.redacted else {},
+        reported_at=seconds(found.get("session.report_timestamp")),
+        options={} if batch.redacted else bounded(found.get("session.options")),
         usage=usage_of(found.get("usage")),
-        tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+        tags=tags_of(found.get("session.tags")),
         redacted=batch.redacted,
     )
 
@@ -248,11 +261,11 @@ def _participant(found: Mapping[str, Any], *, redacted: bool) -> SeenParticipant
     sid = found.get("lk.participant_id")
     if not isinstance(sid, str) or not sid:
         return None
-    kind = _word(found, "lk.participant_kind").removeprefix(_KIND).lower()
+    kind = word(found, "lk.participant_kind").removeprefix(_KIND).lower()
     if redacted:
         return SeenParticipant(sid=sid, kind=kind)
-    identity = _word(found, "lk.pii.participant_identity")
-    return SeenParticipant(sid=sid, identity=identity, kind=kind, phone=_word(found, "lk.pii.sip.phoneNumber"))
+    identity = word(found, "lk.pii.participant_identity")
+    return SeenParticipant(sid=sid, identity=identity, kind=kind, phone=word(found, "lk.pii.sip.phoneNumber"))
 
 
 def _richer(before: SeenParticipant | None, now: SeenParticipant) -> SeenParticipant:
@@ -268,13 +281,13 @@ def _richer(before: SeenParticipant | None, now: SeenParticipant) -> SeenPartici
 
 def _span_error(span: Any, found: Mapping[str, Any], at: float, *, redacted: bool) -> SeenError:
     message = "" if redacted else span.status.message[:_MAX_TEXT]
-    return SeenError(at=at, where=span.name, message=message, type=_word(found, "error.type"))
+    return SeenError(at=at, where=span.name, message=message, type=word(found, "error.type"))
 
 
 def _tool(found: Mapping[str, Any], start: float, end: float) -> SeenTool:
     return SeenTool(
-        call_id=_word(found, "lk.function_tool.id"),
-        name=_word(found, "lk.function_tool.name"),
+        call_id=word(found, "lk.function_tool.id"),
+        name=word(found, "lk.function_tool.name"),
         started_at=start,
         duration=max(0.0, end - start),
         is_error=found.get("lk.function_tool.is_error") is True,
@@ -283,22 +296,22 @@ def _tool(found: Mapping[str, Any], start: float, end: float) -> SeenTool:
 
 def _heard(name: str, found: Mapping[str, Any], start: float, end: float, *, redacted: bool) -> list[ChatItem]:
     """Return what a span tells of the conversation: who said what in a turn, or a tool call and its result."""
-    if name == "function_tool" and (call := _word(found, "lk.function_tool.id")):
+    if name == "function_tool" and (call := word(found, "lk.function_tool.id")):
         keys = ("lk.pii.function_tool.arguments", "lk.pii.function_tool.output")
-        arguments, output = (None if redacted else _word(found, key)[:_MAX_TEXT] for key in keys)
+        arguments, output = (None if redacted else word(found, key)[:_MAX_TEXT] for key in keys)
         failed = found.get("lk.function_tool.is_error") is True
-        tool = _word(found, "lk.function_tool.name")
+        tool = word(found, "lk.function_tool.name")
         return [
             ChatItem(id=f"{call}/call", kind="function_call", at=start, call_id=call, name=tool, arguments=arguments),
             ChatItem(
                 id=f"{call}/output", kind="function_call_output", at=end, call_id=call, output=output, is_error=failed
             ),
         ]
-    speech = _word(found, "lk.speech_id")
+    speech = word(found, "lk.speech_id")
     if name != "agent_turn" or not speech:
         return []
     said: list[ChatItem] = []
-    asked, answered = _word(found, "lk.pii.user_input")[:_MAX_TEXT], _word(found, "lk.pii.response.text")[:_MAX_TEXT]
+    asked, answered = word(found, "lk.pii.user_input")[:_MAX_TEXT], word(found, "lk.pii.response.text")[:_MAX_TEXT]
     if asked and not redacted:
         delays = TurnMetrics(
             transcription_delay=number(found.get("lk.transcription_delay")),
@@ -329,8 +342,8 @@ def _job(found: Mapping[str, Any], start: float, end: float) -> SeenJob:
     return SeenJob(
         started_at=start,
         ended_at=end,
-        dispatch_id=_word(found, "lk.dispatch_id"),
-        worker_id=_word(found, "lk.job.worker_id"),
+        dispatch_id=word(found, "lk.dispatch_id"),
+        worker_id=word(found, "lk.job.worker_id"),
         latencies=latencies,
     )
 
@@ -338,8 +351,3 @@ def _job(found: Mapping[str, Any], start: float, end: float) -> SeenJob:
 def _times(nanoseconds: Iterable[int]) -> tuple[float | None, float | None]:
     found = [value for value in nanoseconds if value]
     return (min(found) / 1e9, max(found) / 1e9) if found else (None, None)
-
-
-def _word(raw: Mapping[str, Any], key: str) -> str:
-    value = raw.get(key)
-    return value if isinstance(value, str) else ""

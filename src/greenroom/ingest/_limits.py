@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -23,8 +23,9 @@ class IngestLimits(msgspec.Struct, frozen=True, kw_only=True):
     :param recording: of the audio of one session; ``history`` of its conversation.
     :param rate: uploads a second for each API key, after the first ``burst``.
     :param memory: held for batches under way; further ones wait ``patience`` seconds, then are told to come again.
-    :param uploads: recordings under way.
-    :param idle: seconds without a byte after which an upload is given up.
+        As much again for conversations that come with recordings.
+    :param uploads: recordings under way; further ones wait ``queue`` seconds, then are told to come again.
+    :param idle: seconds a batch may take, or a recording may stand still, until it is given up.
     """
 
     batch: Count = 8 * 1024 * 1024
@@ -34,8 +35,9 @@ class IngestLimits(msgspec.Struct, frozen=True, kw_only=True):
     rate: _Rate = 1000.0
     burst: Count = 5000
     memory: Count = 64 * 1024 * 1024
-    uploads: Count = 100
+    uploads: Count = 200
     patience: Seconds = 5.0
+    queue: Seconds = 60.0
     idle: Seconds = 60.0
 
 
@@ -112,3 +114,27 @@ class Budget:
                 continue
             self._free -= taken
             turn.set_result(None)
+
+
+class Allowance:
+    """Memory that is taken bit by bit, with no waiting: who holds some must not wait for more."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that takes so much more, and raises :class:`UploadBusyError` when there is none."""
+        held = 0
+
+        def take(amount: int) -> None:
+            nonlocal held
+            if amount > self._free:
+                raise UploadBusyError("Too many conversations are under way", fix="Try again later")
+            self._free -= amount
+            held += amount
+
+        try:
+            yield take
+        finally:
+            self._free += held

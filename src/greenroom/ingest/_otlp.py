@@ -190,7 +190,7 @@ def _batch(job_id: str, request: Any, found: list[_Found]) -> JobBatch:
 
     def first(key: str) -> str:
         named = (_lookup(entry, key) for entry in entries)
-        return next((name for name in named if isinstance(name, str) and name), "")
+        return next((name[:256] for name in named if isinstance(name, str) and name), "")
 
     redacted = any(_lookup(entry, _REDACTED) is True for entry in entries)
     return JobBatch(job_id, first("room_id"), first("lk.agent_name"), redacted, request, entries)

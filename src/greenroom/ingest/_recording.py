@@ -12,10 +12,11 @@ from livekit.protocol import metrics
 
 from greenroom.eventlog import BlobRef
 from greenroom.ingest._errors import UploadInvalidError, UploadTooLargeError
-from greenroom.ingest._facts import Told, history_of, usage_of
+from greenroom.ingest._facts import Told, history_of, tags_of, usage_of
 from greenroom.ingest._ids import is_job_id
 from greenroom.ingest._multipart import FormEnded, Part, PartBegan, PartData, PartEnded
-from greenroom.sessions import RecordingStored, SessionReport, item_of, number, without_content
+from greenroom.ingest._values import bounded, word
+from greenroom.sessions import RecordingStored, SessionReport, item_of, number, seconds, without_content
 
 MAX_HEADER: Final = 1024 * 1024
 _REASON: Final = "CR_"
@@ -31,13 +32,18 @@ class Recording(msgspec.Struct, kw_only=True):
 
 
 async def read_recording(
-    parts: AsyncIterator[Part], store: Callable[[AsyncIterator[bytes]], Awaitable[BlobRef]], *, max_history: int
+    parts: AsyncIterator[Part],
+    store: Callable[[AsyncIterator[bytes]], Awaitable[BlobRef]],
+    *,
+    hold: Callable[[int], None],
+    max_history: int,
 ) -> Recording:
     """Read the upload of a session's end.
 
     The header comes first, as LiveKit's SDKs send it, since it may say that the audio must not be kept.
 
     :param store: keeps the audio; is given its bytes as they arrive.
+    :param hold: is told of memory before it is taken.
     :raises UploadInvalidError: for a part that is missing, misplaced or unreadable.
     :raises UploadTooLargeError: for a header or a conversation past its limit.
     """
@@ -47,11 +53,11 @@ async def read_recording(
     async for part in parts:
         match part:
             case PartBegan("header") if recording is None:
-                raw = await _whole(parts, "header", MAX_HEADER)
+                raw = await _whole(parts, "header", MAX_HEADER, hold)
                 digest.update(raw)
                 recording = Recording(header=_header(raw))
             case PartBegan("chat_history") if recording is not None:
-                recording.history = await _whole(parts, "chat_history", max_history)
+                recording.history = await _whole(parts, "chat_history", max_history, hold)
                 digest.update(recording.history)
             case PartBegan("audio") if recording is not None and recording.audio is None:
                 if recording.header.redaction_enabled:
@@ -112,22 +118,21 @@ def _items(recording: Recording) -> list[Any]:
 def _report(header: metrics.MetricsRecordingHeader) -> SessionReport:
     summary = _json(header.session_summary.encode(), "session_summary") if header.session_summary else {}
     found: dict[str, Any] = summary if isinstance(summary, dict) else {}
-    options, errors, tags = found.get("options"), found.get("errors"), found.get("tags")
     turns = found.get("user_turns")
     duration = number(found.get("duration_ms"))
     return SessionReport(
-        room_id=header.room_id,
-        room_name="" if header.redaction_enabled else _word(found, "room"),
-        agent_name=_word(found, "agent_name"),
-        sdk_version=_word(found, "sdk_version"),
-        reported_at=number(found.get("timestamp")),
+        room_id=header.room_id[:256],
+        room_name="" if header.redaction_enabled else word(found, "room"),
+        agent_name=word(found, "agent_name"),
+        sdk_version=word(found, "sdk_version"),
+        reported_at=seconds(found.get("timestamp")),
         duration=None if duration is None else duration / 1000,
-        options=options if isinstance(options, dict) else {},
+        options=bounded(found.get("options")),
         usage=usage_of(found.get("usage")),
-        tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
-        user_turns=turns if isinstance(turns, int) and not isinstance(turns, bool) else None,
-        errors=_counts(errors),
-        close_reason=_word(found, "close_reason").removeprefix(_REASON).lower(),
+        tags=tags_of(found.get("tags")),
+        user_turns=turns if _is_count(turns) else None,
+        errors=_counts(found.get("errors")),
+        close_reason=word(found, "close_reason").removeprefix(_REASON).lower(),
         simulated=header.simulated,
         redacted=header.redaction_enabled,
     )
@@ -136,7 +141,11 @@ def _report(header: metrics.MetricsRecordingHeader) -> SessionReport:
 def _counts(raw: Any) -> dict[str, int]:
     if not isinstance(raw, Mapping):
         return {}
-    return {str(key): count for key, count in raw.items() if isinstance(count, int) and not isinstance(count, bool)}
+    return {str(key)[:64]: count for key, count in list(raw.items())[:32] if _is_count(count)}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _json(raw: bytes, name: str) -> Any:
@@ -144,11 +153,6 @@ def _json(raw: bytes, name: str) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UploadInvalidError(f"The upload's {name} is not JSON", fix="Send it again") from None
-
-
-def _word(raw: Mapping[str, Any], key: str) -> str:
-    value = raw.get(key)
-    return value if isinstance(value, str) else ""
 
 
 async def _data(parts: AsyncIterator[Part]) -> AsyncIterator[bytes]:
@@ -160,9 +164,10 @@ async def _data(parts: AsyncIterator[Part]) -> AsyncIterator[bytes]:
                 return
 
 
-async def _whole(parts: AsyncIterator[Part], name: str, limit: int) -> bytes:
+async def _whole(parts: AsyncIterator[Part], name: str, limit: int, hold: Callable[[int], None]) -> bytes:
     found = bytearray()
     async for data in _data(parts):
+        hold(len(data))
         found += data
         if len(found) > limit:
             raise UploadTooLargeError(f"The part '{name}' exceeds {limit} bytes", fix="Send less of it")

@@ -61,7 +61,7 @@ class Ingest:
         self._uploads = Uploads(log, self._limits)
         self._rates = Rates(self._limits.rate, self._limits.burst)
         self._memory = Budget(self._limits.memory, self._limits.patience)
-        self._places = Budget(self._limits.uploads, self._limits.patience)
+        self._places = Budget(self._limits.uploads, self._limits.queue)
         self._told: dict[tuple[str, str, str], tuple[float, int]] = {}
 
     async def close(self) -> None:
@@ -92,8 +92,7 @@ class Ingest:
 
     async def _recordings(self, request: Request) -> Response:
         async def take(grant: Grant) -> Response:
-            # The conversation is held while it is read; the audio is not.
-            async with self._places.take(1), self._memory.take(min(_size(request), self._limits.history)):
+            async with self._places.take(1):
                 parts = read_form(request.headers.get("content-type", ""), self._chunks(request))
                 await self._uploads.recording(grant, parts)
             return accepted()
@@ -129,10 +128,14 @@ class Ingest:
 
     async def _body(self, request: Request, declared: int) -> bytes:
         body = bytearray()
-        async for chunk in self._chunks(request):
-            body += chunk
-            if len(body) > declared:
-                raise _too_large(self._limits.batch)
+        try:
+            async with asyncio.timeout(self._limits.idle):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > declared:
+                        raise _too_large(self._limits.batch)
+        except TimeoutError:
+            raise _stalled() from None
         return bytes(body)
 
     async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
@@ -144,7 +147,7 @@ class Ingest:
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise UploadInvalidError("The upload stalled", fix="Send it again") from None
+                raise _stalled() from None
             if chunk:
                 yield chunk
 
@@ -177,6 +180,10 @@ def _declared(request: Request, limit: int) -> int:
     if size > limit:
         raise _too_large(limit)
     return size
+
+
+def _stalled() -> UploadInvalidError:
+    return UploadInvalidError("The upload stalled", fix="Send it again")
 
 
 def _too_large(limit: int) -> UploadTooLargeError:

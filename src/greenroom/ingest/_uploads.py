@@ -15,17 +15,17 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from greenroom.eventlog import BlobRef, BlobTooLargeError, EventLog, EventLogError, NewEvent
+from greenroom.eventlog import BlobRef, BlobTooLargeError, EventLog, EventLogError, EventTooLargeError, NewEvent
 from greenroom.grants import Grant
 from greenroom.ingest._errors import UploadBusyError, UploadForbiddenError, UploadTooLargeError
 from greenroom.ingest._facts import Told, logs_of, metrics_of, spans_of
 from greenroom.ingest._ids import session_stream
-from greenroom.ingest._limits import IngestLimits
+from greenroom.ingest._limits import Allowance, IngestLimits
 from greenroom.ingest._multipart import Part
 from greenroom.ingest._otlp import Decoded, JobBatch, decode_logs, decode_metrics, decode_spans, inflate
 from greenroom.ingest._recording import read_recording, told_by
 from greenroom.ingest._redact import redact_logs, redact_spans
-from greenroom.sessions import SessionReport
+from greenroom.sessions import SessionReport, seconds
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Uploads:
     def __init__(self, log: EventLog, limits: IngestLimits) -> None:
         self._log = log
         self._limits = limits
+        self._conversations = Allowance(limits.memory)
         # One at a time: decoding is the interpreter's work, and a batch under way takes several times its size.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="greenroom-ingest")
 
@@ -108,12 +109,13 @@ class Uploads:
 
     async def recording(self, grant: Grant, parts: AsyncIterator[Part]) -> None:
         """Store what a session's end brings. Raises :class:`UploadError`."""
-        recording = await read_recording(parts, self._store_audio, max_history=self._limits.history)
-        told = await asyncio.get_running_loop().run_in_executor(self._thread, told_by, recording)
-        for each in told:
-            if isinstance(each.data, SessionReport):
-                _check_policy(grant, each.data.agent_name, each.data.room_name)
-        await self._append(recording.header.job_id, told, f"recording:{recording.digest}")
+        with self._conversations.open() as hold:
+            recording = await read_recording(parts, self._store_audio, hold=hold, max_history=self._limits.history)
+            told = await asyncio.get_running_loop().run_in_executor(self._thread, told_by, recording)
+            for each in told:
+                if isinstance(each.data, SessionReport):
+                    _check_policy(grant, each.data.agent_name, each.data.room_name)
+            await self._append(recording.header.job_id, told, f"recording:{recording.digest}")
 
     async def _store_audio(self, data: AsyncIterator[bytes]) -> BlobRef:
         try:
@@ -132,9 +134,11 @@ class Uploads:
 
     async def _append(self, job_id: str, told: list[Told], key: str) -> None:
         # Keys are the hash of the content and a number: nobody's name.
-        events = [NewEvent(each.data, at=each.at, key=f"{key}:{job_id}:{each.name}") for each in told]
+        events = [NewEvent(each.data, at=seconds(each.at), key=f"{key}:{job_id}:{each.name}") for each in told]
         try:
             await self._log.append(session_stream(job_id), events)
+        except EventTooLargeError as error:
+            raise UploadTooLargeError("Something in the upload is too large", fix="Send less of it") from error
         except EventLogError as error:
             raise _busy(error) from error
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
+
+import msgspec
 
 # As LiveKit's SDK names them: attributes of OpenTelemetry's GenAI conventions that hold content but cannot be marked.
 _CONTENT: Final = frozenset(
@@ -36,10 +39,27 @@ _CONTENT_EVENTS: Final = frozenset(
 )
 
 
-def text(found: dict[str, Any], key: str) -> str:
-    """Return an attribute that is a string, or an empty one."""
-    value = found.get(key)
-    return value if isinstance(value, str) else ""
+def text(found: Mapping[str, Any], key: str) -> str:
+    """Return an attribute that is a short string, or an empty one."""
+    return word(found, key)
+
+
+def word(raw: Mapping[str, Any], key: str, limit: int = 2000) -> str:
+    """Return a string, its beginning when it is long, or an empty one."""
+    value = raw.get(key)
+    return value[:limit] if isinstance(value, str) else ""
+
+
+def bounded(raw: Any, limit: int = 128 * 1024) -> dict[str, Any]:
+    """Return a free-form object as JSON can hold it; an empty one for anything else, and past ``limit`` bytes."""
+    if not isinstance(raw, dict):
+        return {}
+    try:
+        encoded = msgspec.json.encode(raw)
+    except (OverflowError, RecursionError, TypeError, ValueError, UnicodeError):
+        return {}
+    found: Any = msgspec.json.decode(encoded) if len(encoded) <= limit else {}
+    return found if isinstance(found, dict) else {}
 
 
 def has_content(key: str) -> bool:

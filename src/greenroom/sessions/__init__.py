@@ -20,7 +20,7 @@ from greenroom.sessions._events import (
     Usage,
 )
 from greenroom.sessions._export import archive, transcript
-from greenroom.sessions._items import ChatItem, TurnMetrics, item_of, number, without_content
+from greenroom.sessions._items import ChatItem, TurnMetrics, item_of, number, seconds, without_content
 from greenroom.sessions._peaks import PeaksError, Waveform
 from greenroom.sessions._prices import Cost, CostLine, Price, PriceTable, cost_of, load_prices
 from greenroom.sessions._projection import Sessions
@@ -84,6 +84,7 @@ __all__ = [
     "plain",
     "query_of",
     "routes",
+    "seconds",
     "spans_of",
     "step",
     "step_room",

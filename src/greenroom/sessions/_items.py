@@ -15,6 +15,10 @@ import msgspec
 _KINDS: Final = ("message", "function_call", "function_call_output", "agent_handoff", "agent_config_update")
 
 
+# Beyond it calendars end: the year 5138.
+_LATEST: Final = 1e11
+
+
 class TurnMetrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What LiveKit measured of one message. Delays are seconds, times seconds since 1970; unmeasured is ``None``."""
 
@@ -106,7 +110,8 @@ def seconds(value: Any) -> float | None:
         except ValueError:
             return None
         return moment.timestamp() if moment.tzinfo else None
-    return number(value)
+    found = number(value)
+    return found if found is not None and 0 <= found < _LATEST else None
 
 
 def number(value: Any) -> float | None:

@@ -137,7 +137,7 @@ async def test_too_many_uploads_of_a_key_are_told_when_to_come_again(tmp_path: P
 
 
 async def test_a_full_house_is_told_to_come_again(tmp_path: Path) -> None:
-    limits = IngestLimits(uploads=1, patience=0.05)
+    limits = IngestLimits(uploads=1, queue=0.05)
     async with upload_desk(tmp_path, limits=limits) as desk:
         held = asyncio.Event()
         body, headers = recording_upload()
