@@ -24,6 +24,9 @@ MEDIA = "greenroom-media"
 #: Bytes of Opus at 32 kbit/s, the rate of speech.
 SIZE = 80
 STALLED_P99_MS = 20.0
+QUEUEING_MS = 20.0
+#: At fewer, most of the cost is waking up for each packet.
+SESSIONS = 200
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ async def run(options: Options) -> list[Figure]:
         async with greenroom("server", *key_option()) as running:
             outcome = await _measure(running, scenario.options, seconds)
         figures += _fan_out(scenario, outcome, floor)
-    figures += await _sessions(20 if options.quick else 200, seconds)
+    figures += await _sessions(SESSIONS // 10 if options.quick else SESSIONS, seconds)
     figures += await _stalls(seconds)
     return figures
 
@@ -122,6 +125,9 @@ def _fan_out(scenario: Scenario, outcome: Outcome, floor: float) -> list[Figure]
     rate = outcome.measured["received"] / outcome.measured["seconds"]
     name = f"audio {scenario.name}"
     note = f"sendto alone: {floor:.2f} us"
+    if outcome.measured["latency_ms"]["p50"] > QUEUEING_MS:
+        # Then many leave in one go, which is cheaper.
+        note += "; too low: the machine was so busy that packets queued up"
     return [
         Figure(f"{name}, media thread per packet out", cost, "us", note=f"{rate:.0f} packets/s out"),
         Figure(f"{name}, in sendto calls", cost / floor, "times", scenario.most, note=note),
@@ -137,7 +143,14 @@ async def _sessions(pairs: int, seconds: float) -> list[Figure]:
     held = pairs / (outcome.share(media=True) / 100)
     ready = outcome.ready
     return [
-        Figure(f"{name}, sessions a core carries", held, "", 400, higher_is_better=True, note="of the media thread"),
+        Figure(
+            f"{name}, sessions a core carries",
+            held,
+            "",
+            400 if pairs == SESSIONS else None,
+            higher_is_better=True,
+            note="of the media thread",
+        ),
         Figure(f"{name}, per packet out", outcome.per_packet_us, "us", note="the packet in included"),
         *_circumstances(name, outcome),
         Figure(f"{name}, memory per connection", outcome.kb_per_connection, "kB", note="PSS of the server"),
