@@ -41,6 +41,9 @@ class ServerOptions(KeyOptions):
         Environment: GREENROOM_NODE_IP, several separated by commas.
     data_dir
         Directory for data; .greenroom by default. Environment: GREENROOM_DATA_DIR.
+    observability_url
+        Where agents upload what they record of their sessions; with it every job is recorded. greenroom dev takes
+        the uploads itself. Environment: GREENROOM_OBSERVABILITY_URL.
     webhook
         URL to be told what happens in rooms, as LiveKit's webhooks; repeatable. Environment: GREENROOM_WEBHOOK,
         several separated by commas.
@@ -55,6 +58,7 @@ class ServerOptions(KeyOptions):
     rtc_port: int | None = None
     node_ip: list[str] | None = None
     data_dir: Path | None = None
+    observability_url: str | None = None
     webhook: list[str] | None = None
     webhook_allow_private: bool = False
     verbose: bool = False

@@ -108,7 +108,9 @@ def server_config(options: ServerOptions, environment: Mapping[str, str] = os.en
         "rtc_port": _first(options.rtc_port, _number(environment, "GREENROOM_RTC_PORT"), file.rtc_port),
         "node_ip": None if node_ip is None else tuple(_address(text) for text in node_ip),
         "data_dir": options.data_dir or _path(environment.get("GREENROOM_DATA_DIR") or file.data_dir),
-        "observability_url": file.observability_url,
+        "observability_url": _first(
+            options.observability_url, environment.get("GREENROOM_OBSERVABILITY_URL"), file.observability_url
+        ),
         "limits": file.limits,
         "room": file.room,
         "agent": file.agent,
@@ -143,7 +145,7 @@ def api_keys(options: KeyOptions, environment: Mapping[str, str] = os.environ) -
     return _keys(options, environment, _read_file(options, environment))
 
 
-def call_target(options: CallOptions, environment: Mapping[str, str] = os.environ) -> Target:
+def call_target(options: CallOptions, environment: Mapping[str, str] = os.environ, *, option: str = "--url") -> Target:
     """Return which server to call. LiveKit's own variables go before Greenroom's. Raises :class:`ConfigError`."""
     file = _read_file(options, environment)
     names = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
@@ -156,13 +158,15 @@ def call_target(options: CallOptions, environment: Mapping[str, str] = os.enviro
         given, missing = names if key else reversed(names)
         raise ConfigError(f"{given} is set, {missing} is not", fix="Set both, or pass --key KEY:SECRET")
     written = options.url or environment.get("LIVEKIT_URL", "").strip()
-    return Target(url=_websocket(written) if written else _own_address(environment, file), key=chosen)
+    return Target(url=_websocket(written, option) if written else _own_address(environment, file), key=chosen)
 
 
 def control_target(options: ControlOptions, environment: Mapping[str, str] = os.environ) -> ControlTarget:
     """Return which server to stand beside. Raises :class:`ConfigError`."""
     file = _read_file(options, environment)
-    first = call_target(CallOptions(key=options.key, config=options.config, url=options.livekit), environment)
+    first = call_target(
+        CallOptions(key=options.key, config=options.config, url=options.livekit), environment, option="--livekit"
+    )
     keys = (first.key, *(key for key in _keys(options, environment, file) if key.key != first.key.key))
     bind = options.bind or environment.get("GREENROOM_CONTROL_BIND") or "127.0.0.1"
     if not is_loopback(bind) and any(key.secret == DEV_SECRET for key in keys):
@@ -195,8 +199,8 @@ def _own_address(environment: Mapping[str, str], file: ConfigFile) -> str:
     return f"ws://127.0.0.1:{port}"
 
 
-def _websocket(text: str) -> str:
-    error = ConfigError(f"--url '{text}' is not an address", fix="For example: --url ws://127.0.0.1:7880")
+def _websocket(text: str, option: str = "--url") -> str:
+    error = ConfigError(f"{option} '{text}' is not an address", fix=f"For example: {option} ws://127.0.0.1:7880")
     try:
         parts = urlsplit(text)
         scheme = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}.get(parts.scheme)
