@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from greenroom._media import EngineConfig, Str0mEngine
 from greenroom.config import RoomDefaults
 from greenroom.errors import GreenroomError
 from greenroom.eventlog import EventLog, LogFullError
 from greenroom.link import Call, Controls, LinkError, LiveKit, ObservePolicy, Observer, When
 from support.agent_stage import AgentStage, agent_stage
 from support.agent_worker import KEY
+from support.sdk import callers
+from support.serving import running_server
 from support.session_stage import SessionStage, session_stage
+from support.signal_client import token
+from support.sound import Ear, tone
 
 pytestmark = pytest.mark.conformance
 
@@ -99,6 +104,22 @@ async def test_a_listener_may_only_listen_and_does_not_keep_the_room(
     assert (permission.hidden, permission.can_subscribe) == (True, True)
     assert not any((permission.can_publish, permission.can_publish_data, permission.can_update_metadata))
     assert participant.dependent
+
+
+async def test_a_listener_hears_the_call(log: EventLog) -> None:
+    async with running_server(Str0mEngine(EngineConfig())) as (_, url), callers() as make, tone(440, 0.25) as track:
+        ada = await make().connect(url, token("ada", key=KEY))
+        livekit = LiveKit(url, KEY)
+        call = Call(job_id="AJ_test", room="lobby", agent_identity="agent-AJ_test")
+        listening = await Controls(livekit, None, log.append).listen(call, by="olga")
+        await livekit.aclose()
+        listener = await make().connect(listening.url, listening.token)
+        await ada.me.publish_track(track)
+        heard, _, _ = await listener.event("track_subscribed")
+        ear = Ear(heard)
+        await ear.hears(440, 0.25)
+        await ear.close()
+        assert not ada.room.remote_participants
 
 
 async def test_the_agent_alone_can_be_sent_away(stage: AgentStage, livekit: LiveKit, log: EventLog) -> None:

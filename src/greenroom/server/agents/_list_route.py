@@ -34,6 +34,7 @@ class WorkerListEndpoint:
         self._runner = runner
         self._server = server
         self._clock = clock
+        self._latest: dict[str, tuple[asyncio.Event, Listing]] = {}
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes to mount at the root."""
@@ -70,7 +71,12 @@ class WorkerListEndpoint:
                 pass
 
     def _list(self, grant: Grant) -> Listing:
-        return listing(self._dispatcher, self._server, grant, self._clock())
+        # Nothing has happened since: everybody who asks with this key is told the same.
+        known = self._latest.get(grant.key.key)
+        if known is None or known[0] is not self._runner.news:
+            found = listing(self._dispatcher, self._server, grant, self._clock())
+            known = self._latest[grant.key.key] = (self._runner.news, found)
+        return known[1]
 
     def _authorize(self, request: Request) -> Grant:
         token = read_http_token(request.headers, request.query_params)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -11,7 +10,7 @@ from livekit.protocol import agent
 
 from greenroom.grants import Grant
 from greenroom.server.agents._dispatcher import Dispatcher
-from greenroom.server.agents._info import WorkerInfo, worker_info
+from greenroom.server.agents._info import worker_info
 from greenroom.server.agents._model import Job
 from greenroom.server.agents._pool import Why
 
@@ -53,24 +52,19 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-class _Content(msgspec.Struct):
-    workers: list[WorkerInfo]
-    jobs: list[JobInfo]
-    ended: list[JobInfo]
-
-
 class Listing(msgspec.Struct, frozen=True):
     """Everything at one moment; ``version`` changes with what it says.
 
-    ``jobs`` are those that wait or run, ``ended`` the latest that have ended, oldest first.
+    ``jobs`` are those that wait or run, ``ended`` the latest that have ended, oldest first. Each list is JSON
+    already: of many workers it is worth making once.
     """
 
     version: str
     server: str
     now: float
-    workers: list[WorkerInfo]
-    jobs: list[JobInfo]
-    ended: list[JobInfo]
+    workers: msgspec.Raw
+    jobs: msgspec.Raw
+    ended: msgspec.Raw
 
 
 def job_info(job: Job, why: Why | None = None) -> JobInfo:
@@ -108,17 +102,18 @@ def job_info(job: Job, why: Why | None = None) -> JobInfo:
 
 def listing(dispatcher: Dispatcher, server: str, grant: Grant, now: float) -> Listing:
     """Return what a token may see: an API key with a policy sees its own agents and rooms."""
-    jobs = (job_info(job, dispatcher.waits_for(job)) for job in dispatcher.visible_jobs())
-    content = _Content(
-        workers=[
-            worker_info(worker)
-            for worker in dispatcher.workers()
-            if worker.key is not None and grant.allows_agent(worker.key.agent_name)
-        ],
-        jobs=_allowed(jobs, grant),
-        ended=_allowed((job_info(job) for job in dispatcher.ended_jobs()), grant),
-    )
-    return Listing(_version(content), server, now, content.workers, content.jobs, content.ended)
+    workers = [
+        worker_info(worker)
+        for worker in dispatcher.workers()
+        if worker.key is not None and grant.allows_agent(worker.key.agent_name)
+    ]
+    explain = _Explanations(dispatcher)
+    jobs = _encode([job_info(job, explain(job)) for job in dispatcher.visible_jobs() if _allows(grant, job)])
+    ended = _encode([job_info(job) for job in dispatcher.ended_jobs() if _allows(grant, job)])
+    # That a worker has said the same again is no news.
+    said = _encode([(worker.id, worker.status, worker.load, worker.job_count, worker.jobs) for worker in workers])
+    version = hashlib.sha256(b"".join((said, jobs, ended))).hexdigest()[:16]
+    return Listing(version, server, now, _encode(workers), jobs, ended)
 
 
 def encode(found: Listing) -> bytes:
@@ -126,15 +121,24 @@ def encode(found: Listing) -> bytes:
     return _ENCODER.encode(found)
 
 
-def _allowed(jobs: Iterable[JobInfo], grant: Grant) -> list[JobInfo]:
-    return [job for job in jobs if grant.allows_agent(job.agent_name) and grant.allows_room(job.room)]
+class _Explanations:
+    """Why jobs wait. Finding out means looking at every worker, and many jobs wait for the same reason."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._known: dict[tuple[object, ...], Why | None] = {}
+        self._by_room = any(worker.grant.key.rooms is not None for worker in dispatcher.workers())
+
+    def __call__(self, job: Job) -> Why | None:
+        key = (job.key, job.phase, job.declined, job.unanswered, job.room.name if self._by_room else "")
+        if key not in self._known:
+            self._known[key] = self._dispatcher.waits_for(job)
+        return self._known[key]
 
 
-def _version(content: _Content) -> str:
-    # That a worker has said the same again is no news.
-    said = [{**_fields(worker), "updated_at": 0} for worker in content.workers]
-    return hashlib.sha256(_ENCODER.encode((said, content.jobs, content.ended))).hexdigest()[:16]
+def _allows(grant: Grant, job: Job) -> bool:
+    return grant.allows_agent(job.key.agent_name) and grant.allows_room(job.room.name)
 
 
-def _fields(worker: WorkerInfo) -> dict[str, object]:
-    return {name: getattr(worker, name) for name in WorkerInfo.__dataclass_fields__}
+def _encode(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_ENCODER.encode(value))
