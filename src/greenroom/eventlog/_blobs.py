@@ -126,17 +126,20 @@ class Blobs:
                 count += 1
         return count
 
-    def stale(self, *, age: float = GRACE) -> Iterator[str]:
-        """Yield the blobs stored more than ``age`` seconds ago, and delete what never became one."""
-        now = time.time()
+    def stale(self, *, age: float = GRACE) -> list[str]:
+        """Return the blobs stored more than ``age`` seconds ago, and delete what never became one."""
+        found = []
         for file in self._directory.glob("*/*"):
-            with contextlib.suppress(FileNotFoundError):
-                if now - file.stat().st_mtime <= age:
-                    continue
+            if _is_older(file, age):
                 if _HASH.fullmatch(file.name):
-                    yield file.name
+                    found.append(file.name)
                 elif file.parent == self._incoming:
-                    file.unlink()
+                    file.unlink(missing_ok=True)
+        return found
+
+    def delete_stale(self, blobs: Iterable[str], *, age: float = GRACE) -> int:
+        """Delete those of ``blobs`` that nobody has stored again meanwhile. Only the log's writer may."""
+        return self.delete(blob for blob in blobs if _is_older(self._path(blob), age))
 
     def _path(self, blob: str) -> Path:
         if not _HASH.fullmatch(blob):
@@ -188,6 +191,13 @@ class _Incoming:
         """Close the file; delete it unless it has become a blob."""
         self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def _is_older(file: Path, age: float) -> bool:
+    try:
+        return time.time() - file.stat().st_mtime > age
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

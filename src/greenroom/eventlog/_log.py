@@ -169,11 +169,9 @@ class EventLog(LogReader):
 
     async def sweep(self) -> int:
         """Delete the blobs that no event has named for an hour, and return how many there were."""
-
-        def work() -> int:
-            return self._store.release(self.blobs.stale(), self.blobs.delete)
-
-        return await self._in_writer(work)
+        stale = await asyncio.to_thread(self.blobs.stale)
+        unnamed = await self._read(lambda reader: reader.unnamed(stale))
+        return await self._in_writer(partial(self._store.release, unnamed, self.blobs.delete_stale))
 
     async def checkpoint(self) -> bool:
         """Join the ends of the streams that have grown since the last checkpoint; tell whether there were any."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from greenroom.eventlog._checkpoints import Checkpoint
 from greenroom.eventlog._errors import LogCorruptError
 from greenroom.eventlog._model import StreamHead
 from greenroom.eventlog._sqlite_file import MARK_EVERY, connect, corrupt, translated
-from greenroom.eventlog._sqlite_rows import marks
+from greenroom.eventlog._sqlite_rows import chunks, marks
 from greenroom.eventlog._store import Page, Place, Query
 
 _COLUMNS: Final = (
@@ -232,6 +232,14 @@ class SqliteReader:
                     )
                 ],
             )
+
+    def unnamed(self, blobs: Sequence[str]) -> list[str]:
+        """Return those blobs that no event names."""
+        named: set[str] = set()
+        for some in chunks(blobs):
+            rows = self._rows(f"SELECT DISTINCT hash FROM blobs WHERE hash IN ({marks(some)})", *some)  # noqa: S608
+            named.update(row[0] for row in rows)
+        return [blob for blob in blobs if blob not in named]
 
     def inconsistencies(self) -> list[tuple[str, int]]:
         """Return what is wrong with SQLite's own structures and with the tables beside the events."""

@@ -71,6 +71,9 @@ class Reader(Protocol):
     def blobs(self) -> Iterator[tuple[str, list[Place]]]:
         """Yield each blob that is named, and the events that name it."""
 
+    def unnamed(self, blobs: Sequence[str]) -> list[str]:
+        """Return those blobs that no event names."""
+
     def inconsistencies(self) -> list[tuple[str, int]]:
         """Return what is wrong beside the events themselves, and at which position (0: at none)."""
 

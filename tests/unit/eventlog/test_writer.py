@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.eventlog import Appended, Blobs, EventLog, EventLogError, LogFullError
+from greenroom.eventlog import Appended, Blobs, EventLog, EventLogError, LogFullError, _log
 from greenroom.eventlog._chain import Append
 from greenroom.eventlog._sqlite import SqliteStore
 from support.logs import said
@@ -51,3 +51,13 @@ async def test_what_befalls_the_store_befalls_all_that_wait(tmp_path: Path) -> N
     results = await appended(tmp_path, LogFullError("full"))
     assert isinstance(results[2], LogFullError)
     assert all(isinstance(result, Appended | LogFullError) for result in results)
+
+
+async def test_producers_wait_when_too_much_is_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_log, "_MOST_WAITING", 500)
+    async with await EventLog.open(tmp_path / "log.db") as log:
+        appends = [asyncio.ensure_future(log.append("session:a", [said("x" * 200)])) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert log._waiting_bytes < 1000
+        assert sorted(done.last_seq for done in await asyncio.gather(*appends)) == list(range(1, 51))
+        assert log._waiting_bytes == 0
