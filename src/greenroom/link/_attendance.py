@@ -26,12 +26,15 @@ class ObservePolicy(msgspec.Struct, frozen=True, kw_only=True):
     :param share: of all sessions that ``sampled`` listens to, beside those watched, between 0 and 1.
     :param linger: seconds a session is still listened to when nobody watches it any more.
     :param limit: sessions at once; those watched come first.
+    :param content: whether what is said, and what tools are told and answer, goes into the log; if not, only
+        that it was, when, and how long it took.
     """
 
     when: When = When.WATCHED
     share: float = 0.1
     linger: float = LINGER
     limit: int = 200
+    content: bool = True
 
 
 class Attendance:

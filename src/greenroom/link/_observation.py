@@ -36,6 +36,10 @@ from greenroom.link._events import (
 USAGE_EVERY: Final = 30.0
 _OWN: Final = "gr_"
 _QUESTIONS: Final = ("get_framework_info", "get_session_state", "get_chat_history", "get_session_usage")
+# "message" is the text of a tool's progress here and a whole item there, hence the look at what it holds.
+_CONTENT: Final = frozenset(
+    {"content", "arguments", "output", "instructions", "transcript", "reason", "message", "extra"}
+)
 _PLAIN: Final[dict[str, type[SessionMessage]]] = {
     "function_tools_executed": ToolsExecuted,
     "overlapping_speech": Overlap,
@@ -49,13 +53,17 @@ class Observation:
     """One session being listened to.
 
     :param mint_id: makes the ids of requests; answers to anybody else's are not looked at.
+    :param content: whether events hold what was said; if not, only that it was.
     """
 
-    def __init__(self, job_id: str, agent_identity: str, reason: str, *, mint_id: Callable[[], str]) -> None:
+    def __init__(
+        self, job_id: str, agent_identity: str, reason: str, *, mint_id: Callable[[], str], content: bool = True
+    ) -> None:
         self.job_id = job_id
         self.agent_identity = agent_identity
         self._reason = reason
         self._mint_id = mint_id
+        self._content = content
         self._asked: dict[str, str] = {}
         self._items: set[str] = set()
         self._agent_state = ""
@@ -117,7 +125,7 @@ class Observation:
         kind = event.WhichOneof("event") or ""
         body: Any = getattr(event, kind) if kind else None
         if kind in _PLAIN:
-            return [NewEvent(_PLAIN[kind](message=_plain(body)), at)]
+            return [NewEvent(_PLAIN[kind](message=self._shown(body)), at)]
         match kind:
             case "agent_state_changed":
                 return self._agent(body.new_state, at)
@@ -127,9 +135,10 @@ class Observation:
                 return self._add([body.item], at)
             case "user_input_transcribed":
                 self.partial = "" if body.is_final else body.transcript
-                return [NewEvent(UserTranscribed(text=body.transcript), at)] if body.is_final else []
+                text = body.transcript if self._content else ""
+                return [NewEvent(UserTranscribed(text=text), at)] if body.is_final else []
             case "error":
-                return [NewEvent(SessionError(text=body.message), at)]
+                return [NewEvent(SessionError(text=body.message if self._content else ""), at)]
             case "session_usage_updated":
                 self._usage = _plain(body.usage)
                 return self._tell_usage(now)
@@ -160,8 +169,11 @@ class Observation:
                 continue
             self._items.add(body.id)
             at = body.created_at.ToNanoseconds() / 1e9 if body.HasField("created_at") else now
-            events.append(NewEvent(ItemAdded(message=_plain(item)), at, f"item:{self.job_id}:{body.id}"))
+            events.append(NewEvent(ItemAdded(message=self._shown(item)), at, f"item:{self.job_id}:{body.id}"))
         return events
+
+    def _shown(self, message: Message) -> dict[str, Any]:
+        return _plain(message) if self._content else _without_content(_plain(message))
 
     def _tell_usage(self, now: float, *, anyway: bool = False) -> list[NewEvent]:
         due = anyway or now - self._usage_at >= USAGE_EVERY
@@ -212,6 +224,21 @@ class Observation:
 def request_id(mint_id: Callable[[], str]) -> str:
     """Return the id of a request whose answer this process waits for."""
     return _OWN + mint_id()
+
+
+def _without_content(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a message without what was said in it. Kinds, ids, times and measures stay."""
+    shown: dict[str, Any] = {}
+    for name, part in value.items():
+        if name in _CONTENT and not isinstance(part, dict):
+            continue
+        if isinstance(part, dict):
+            shown[name] = _without_content(part)
+        elif isinstance(part, list):
+            shown[name] = [_without_content(each) if isinstance(each, dict) else each for each in part]
+        else:
+            shown[name] = part
+    return shown
 
 
 def _plain(message: Message) -> dict[str, Any]:

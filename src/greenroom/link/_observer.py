@@ -265,7 +265,9 @@ class Observer:
         session.number = number
         self._by_number[number] = session
         if session.observation is None:
-            session.observation = Observation(call.job_id, call.agent_identity, reason, mint_id=_mint)
+            session.observation = Observation(
+                call.job_id, call.agent_identity, reason, mint_id=_mint, content=self._policy.content
+            )
 
     def _let_go(self, session: _Session, reason: str) -> None:
         if session.number:

@@ -33,9 +33,11 @@ def usage(tokens: int):
 class Session:
     """An agent's side: answers what the observation asks."""
 
-    def __init__(self):
+    def __init__(self, *, content=True):
         numbers = itertools.count(1)
-        self.observation = Observation("AJ_1", "agent-AJ_1", "watched", mint_id=lambda: f"{next(numbers)}")
+        self.observation = Observation(
+            "AJ_1", "agent-AJ_1", "watched", mint_id=lambda: f"{next(numbers)}", content=content
+        )
         self.asked = {}
         self.attach()
 
@@ -197,3 +199,37 @@ def test_the_end_is_told_only_of_what_had_begun(session):
     session.answer("get_session_state")
     (ended,) = session.observation.end("unwatched", 2)
     assert ended.data.reason == "unwatched"
+
+
+def test_a_session_that_is_not_recorded_tells_that_something_was_said_not_what():
+    session = Session(content=False)
+    call = pb.FunctionCall(id="c", call_id="1", name="book", arguments='{"name": "hush"}')
+    output = pb.FunctionCallOutput(id="o", call_id="1", name="book", output="hush")
+    update = Event.ToolExecutionUpdated(ended=Event.ToolExecutionUpdated.Ended(id="e", call_id="1", message="hush"))
+    told = [
+        *session.hear(event(conversation_item_added=Event.ConversationItemAdded(item=item("item_1", "hush")))),
+        *session.hear(event(user_input_transcribed=Event.UserInputTranscribed(transcript="hush", is_final=True))),
+        *session.hear(
+            event(
+                function_tools_executed=Event.FunctionToolsExecuted(
+                    function_calls=[call], function_call_outputs=[output]
+                )
+            )
+        ),
+        *session.hear(event(tool_execution_updated=update)),
+        *session.hear(event(error=Event.Error(message="hush"))),
+        *session.hear(event(amd_prediction=Event.AmdPrediction(transcript="hush", reason="hush"))),
+    ]
+    assert names(told) == [
+        "ItemAdded",
+        "UserTranscribed",
+        "ToolsExecuted",
+        "ToolUpdated",
+        "SessionError",
+        "AmdPredicted",
+    ]
+    assert "hush" not in repr(told)
+    message = told[0][2].message["message"]
+    assert (message["id"], message["role"]) == ("item_1", "USER")
+    assert told[2][2].message["function_calls"][0]["name"] == "book"
+    assert told[3][2].message["ended"]["call_id"] == "1"
