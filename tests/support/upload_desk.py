@@ -1,8 +1,10 @@
-"""A log, what takes uploads into it and the sessions made of it, behind one address."""
+"""A log, what takes uploads into it and the sessions made of it, behind one address; also as a program to be killed."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,7 @@ class Desk:
 
     url: str
     log: EventLog
+    ingest: Ingest
     sessions: Sessions
     client: httpx.AsyncClient
 
@@ -78,4 +81,14 @@ async def upload_desk(
         )
         url = await stack.enter_async_context(serve_app(app))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30, trust_env=False))
-        yield Desk(url, log, sessions, client)
+        yield Desk(url, log, ingest, sessions, client)
+
+
+async def _serve(path: Path) -> None:
+    async with upload_desk(path) as desk:
+        print(desk.url, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))

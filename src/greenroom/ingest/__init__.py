@@ -15,13 +15,14 @@ from greenroom.ingest._errors import (
 from greenroom.ingest._ids import session_stream
 from greenroom.ingest._limits import IngestLimits
 from greenroom.ingest._live import LiveWatch, WatchSettings
-from greenroom.ingest._routes import SYSTEM_STREAM, Ingest
+from greenroom.ingest._routes import SYSTEM_STREAM, Ingest, IngestStats
 from greenroom.ingest._webhooks import WebhookIngest
 
 __all__ = [
     "SYSTEM_STREAM",
     "Ingest",
     "IngestLimits",
+    "IngestStats",
     "LiveWatch",
     "RecordingDisabledError",
     "UploadBusyError",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -37,6 +38,18 @@ SYSTEM_STREAM: Final = "system:greenroom"
 _TELL_EVERY: Final = 60.0
 
 
+class IngestStats(msgspec.Struct, kw_only=True):
+    """What has become of uploads since the start: counts by route, and by the code of the refusal.
+
+    :param accepted_at: when the latest was stored, seconds since 1970; ``None`` before the first.
+    """
+
+    accepted: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    under_way: int = 0
+    accepted_at: float | None = None
+
+
 class Ingest:
     """Answers uploads: who may, how much, and what they are told.
 
@@ -62,6 +75,8 @@ class Ingest:
         self._rates = Rates(self._limits.rate, self._limits.burst)
         self._memory = Budget(self._limits.memory, self._limits.patience)
         self._places = Budget(self._limits.uploads, self._limits.queue)
+        #: For health and metrics.
+        self.stats = IngestStats()
         self._told: dict[tuple[str, str, str], tuple[float, int]] = {}
 
     async def close(self) -> None:
@@ -77,7 +92,7 @@ class Ingest:
             Route("/observability/recordings/v0", self._recordings, methods=["POST"]),
         ]
 
-    def _otlp(self, signal: Signal) -> Callable[[Request], object]:
+    def _otlp(self, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             async def take(grant: Grant) -> Response:
                 declared = _declared(request, self._limits.batch)
@@ -99,18 +114,25 @@ class Ingest:
 
         return await self._answer(request, "recording", take)
 
-    async def _answer(self, request: Request, route: str, take: Callable[[Grant], object]) -> Response:
+    async def _answer(self, request: Request, route: str, take: Callable[[Grant], Awaitable[Response]]) -> Response:
         grant: Grant | None = None
+        self.stats.under_way += 1
         try:
             grant = self._admit(request)
-            return await take(grant)  # type: ignore[misc, no-any-return]
+            response = await take(grant)
+            self.stats.accepted[route] = self.stats.accepted.get(route, 0) + 1
+            self.stats.accepted_at = self._clock()
         except UploadError as error:
+            self.stats.refused[error.code] = self.stats.refused.get(error.code, 0) + 1
             if grant is not None and not isinstance(error, UploadBusyError | RecordingDisabledError):
                 await self._tell(route, grant.key.key, error)
             return refused(error)
         except ClientDisconnect:
             logger.info("an upload was broken off", extra={"route": route})
             return refused(UploadInvalidError("The upload was broken off"))
+        finally:
+            self.stats.under_way -= 1
+        return response
 
     def _admit(self, request: Request) -> Grant:
         try:

@@ -177,6 +177,16 @@ async def test_the_same_refusal_is_logged_once_a_minute(desk: Desk) -> None:
     assert (record.data.route, record.data.code, record.data.api_key) == ("spans", "upload_invalid", "devkey")
 
 
+async def test_what_becomes_of_uploads_is_counted(desk: Desk) -> None:
+    await desk.send("spans", Spans().add("agent_turn").encode())
+    await desk.send("spans", b"no gzip")
+    await desk.send("logs", b"", authorization="")
+    stats = desk.ingest.stats
+    assert (stats.accepted, stats.under_way) == ({"spans": 1}, 0)
+    assert stats.refused == {"upload_invalid": 1, "upload_unauthorized": 1}
+    assert stats.accepted_at is not None
+
+
 async def test_a_redacted_session_keeps_nothing_that_was_said(desk: Desk) -> None:
     body, headers = recording_upload(redacted=True)
     await desk.send("recording", body, **headers)
