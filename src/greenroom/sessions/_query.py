@@ -6,13 +6,14 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from greenroom.errors import GreenroomError
 
 MAX_LIMIT: Final = 200
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=-1e15, lt=1e15)]
 _WORD: Final = re.compile(r"\w+")
 
 
@@ -38,17 +39,17 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     room: str | None = None
     participant: str | None = None
-    since: float | None = None
-    until: float | None = None
+    since: Seconds | None = None
+    until: Seconds | None = None
     tag: str | None = None
-    outcome: str | None = None
-    status: str | None = None
-    min_latency: float | None = None
+    outcome: Literal["success", "fail", "none"] | None = None
+    status: Literal["live", "ended"] | None = None
+    min_latency: Seconds | None = None
     errors: bool | None = None
     recording: bool | None = None
     text: str | None = None
     after: str = ""
-    limit: int = 50
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)] = 50
 
 
 # What each field of a query asks of a row; the value is given as often as there are question marks.

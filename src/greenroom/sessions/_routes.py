@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -21,9 +21,8 @@ from greenroom.sessions._spans import Span, spans_of
 from greenroom.sessions._turns import Turn
 from greenroom.sessions._view import RecordingRef, Session
 
-_Number = TypeVar("_Number", int, float)
+_Query = TypeVar("_Query", bound=msgspec.Struct)
 _MAX_BUCKETS: Final = 20_000
-_WORDS: Final = {"true": True, "false": False}
 
 
 class TurnList(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +102,7 @@ class _Answers:
         )
     )
     async def recording(self, request: Request) -> Response:
-        ref = await self._recording(request)
+        ref = await self._recording(request, _read(request.query_params.multi_items(), RecordingQuery))
         if not self._sessions.blobs.holds(ref.blob):
             raise SessionNotFoundError("The recording has been deleted")
         etag = f'"{ref.blob}"'
@@ -136,16 +135,14 @@ class _Answers:
         )
     )
     async def peaks(self, request: Request) -> Response:
-        buckets = _number(request.query_params.get("buckets", "0"), "buckets", int)
-        if not 0 <= buckets <= _MAX_BUCKETS:
-            raise QueryError(f"'buckets' is at most {_MAX_BUCKETS}", fix="Ask for fewer")
-        found = await self._sessions.peaks((await self._recording(request)).blob)
+        query = _read(request.query_params.multi_items(), PeaksQuery)
+        found = await self._sessions.peaks((await self._recording(request, query)).blob)
         if found.data is None:
             if not found.made:
                 return Response(status_code=202, headers={"Retry-After": "1", "Cache-Control": "no-store"})
             raise PeaksError(found.error)
         data = found.data
-        return _json(await self._sessions.decode(lambda: waveform(data, buckets or None)))
+        return _json(await self._sessions.decode(lambda: waveform(data, query.buckets or None)))
 
     @operation(
         Operation(
@@ -163,42 +160,30 @@ class _Answers:
     async def _session(self, request: Request) -> Session:
         return await self._sessions.session(request.path_params["session"])
 
-    async def _recording(self, request: Request) -> RecordingRef:
+    async def _recording(self, request: Request, query: RecordingQuery) -> RecordingRef:
         found = await self._session(request)
-        number = _number(request.query_params.get("number", "0"), "number", int)
-        if not 0 <= number < len(found.recordings):
+        if query.number >= len(found.recordings):
             raise SessionNotFoundError(f"Session '{found.summary.id}' has no such recording", fix="See 'recordings'")
-        return found.recordings[number]
+        return found.recordings[query.number]
 
 
 def query_of(given: list[tuple[str, str]]) -> SessionQuery:
     """Read a search from the query of a URL. Raises :class:`QueryError`."""
-    fields: dict[str, Any] = {}
+    return _read(given, SessionQuery)
+
+
+def _read(given: Iterable[tuple[str, str]], kind: type[_Query]) -> _Query:
+    fields: dict[str, str] = {}
     for name, value in given:
-        if name not in SessionQuery.__struct_fields__:
-            names = ", ".join(SessionQuery.__struct_fields__)
-            raise QueryError(f"'{name[:40]}' is nothing to search by", fix=f"There are: {names}")
-        if name in {"since", "until", "min_latency"}:
-            fields[name] = _number(value, name, float)
-        elif name == "limit":
-            fields[name] = _number(value, name, int)
-        elif name in {"errors", "recording"}:
-            if value not in _WORDS:
-                raise QueryError(f"'{name}' is true or false")
-            fields[name] = _WORDS[value]
-        else:
-            fields[name] = value
-    return SessionQuery(**fields)
-
-
-def _number(value: str, name: str, kind: Callable[[str], _Number]) -> _Number:
+        if name not in kind.__struct_fields__:
+            names = ", ".join(kind.__struct_fields__)
+            raise QueryError(f"'{name[:40]}' is nothing to ask by", fix=f"There are: {names}")
+        fields[name] = value
     try:
-        found = kind(value)
-    except ValueError:
-        raise QueryError(f"'{name}' is no number") from None
-    if not abs(found) < 1e15:
-        raise QueryError(f"'{name}' is out of range")
-    return found
+        return msgspec.convert(fields, kind, strict=False)
+    except msgspec.ValidationError as error:
+        why, _, where = str(error).partition(" - at `$.")
+        raise QueryError(f"'{where.rstrip('`')}' cannot be used: {why[:1].lower()}{why[1:]}") from None
 
 
 def _json(body: msgspec.Struct) -> Response:
