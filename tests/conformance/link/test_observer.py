@@ -163,6 +163,19 @@ async def test_one_process_listens_to_many_rooms_and_stops_when_nobody_looks(
         await stage.until(lambda: observer.pid is None)
 
 
+async def test_a_stream_that_is_never_closed_does_not_silence_the_agent(
+    stage: SessionStage, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stock agent reads one stream after the other; the server ends the one that stalls."""
+    monkeypatch.setattr("greenroom.server.data._sessions.STALLED", 1.0)
+    caller, _, call = await stage.call()
+    await caller.me.stream_bytes(name="stuck", topic="lk.agent.session")
+    async with observing(stage, log) as observer:
+        observer.began(call)
+        answer = await observer.ask(call.job_id, pb.SessionRequest(ping=pb.SessionRequest.Ping()))
+        assert answer.HasField("pong")
+
+
 async def test_a_policy_of_never_means_it(stage: SessionStage, log: EventLog) -> None:
     _, _, call = await stage.call()
     async with observing(stage, log, when=When.NEVER) as observer:

@@ -353,17 +353,35 @@ class TestAgentsSessions:
             hall.send("cat", packet)
         assert [hall.send("cat", packet).to for packet in stream("s", "lk.transcription")] == [[1, 2, 4]] * 3
 
-    def test_streams_that_never_end_do_not_add_up(self, hall):
-        for number in range(3000):
-            hall.send("bob", stream(f"{number}")[0])
-        assert len(hall.router._sessions._refused) == 1024
+    def test_nobody_can_open_streams_without_end(self, hall):
+        for number in range(100):
+            hall.send("dan", stream(f"{number}")[0])
+        assert hall.router.dropped == {"agent_session": 36}
+        assert hall.send("cat", stream()[0]).to == [4]
 
-    def test_nobody_can_push_out_the_streams_of_those_who_may(self, hall):
-        header, chunk, _ = stream()
-        hall.send("cat", header)
-        for number in range(3000):
-            hall.send("bob", stream(f"{number}")[0])
-        assert hall.send("cat", chunk).to == [4]
+    def test_a_stream_that_stalls_is_ended_for_those_who_receive_it(self, hall):
+        header, _, _ = stream()
+        header.destination_identities.append("cat")
+        hall.send("dan", header)
+        assert hall.router.tick(hall.peers, NOW + 9.9) == []
+        (end,) = hall.router.tick(hall.peers, NOW + 10)
+        packet = Packet.FromString(end.payload)
+        assert (end.to, end.label) == ([3], RELIABLE)
+        assert (packet.stream_trailer.stream_id, packet.participant_identity) == ("s", "dan")
+        assert hall.router.tick(hall.peers, NOW + 99) == []
+
+    def test_a_stream_that_goes_on_or_has_ended_is_left_alone(self, hall):
+        for packet in stream("ended"):
+            hall.send("dan", packet)
+        header, chunk, _ = stream("slow")
+        hall.send("dan", header)
+        hall.router.route(hall.peers["dan"], hall.peers, RELIABLE, chunk.SerializeToString(), NOW + 9)
+        assert hall.router.tick(hall.peers, NOW + 18) == []
+        assert len(hall.router.tick(hall.peers, NOW + 19)) == 1
+
+    def test_what_was_never_passed_on_is_not_ended(self, hall):
+        hall.send("bob", stream()[0])
+        assert hall.router.tick(hall.peers, NOW + 10) == []
 
     def test_a_room_that_protects_nothing_is_as_livekits(self):
         hall = Hall()

@@ -15,7 +15,7 @@ from livekit.protocol import models
 
 from greenroom._media import Channel, TransportId
 from greenroom.server.data._metrics import normalize
-from greenroom.server.data._sessions import SessionStreams, may_take_part
+from greenroom.server.data._sessions import Part, SessionStreams
 
 _NONCES: Final = 100
 # Dropped like an empty packet: `speaker` was replaced by a signalling message years ago.
@@ -59,7 +59,7 @@ class DataRouter:
 
     def __init__(self, limit: int, *, protect_sessions: bool = False) -> None:
         self._limit = limit
-        self._sessions = SessionStreams() if protect_sessions else None
+        self._sessions = SessionStreams(protect=protect_sessions)
         self._nonces: deque[bytes] = deque(maxlen=_NONCES)
         #: Packets not forwarded, by reason.
         self.dropped: Counter[str] = Counter()
@@ -92,6 +92,15 @@ class DataRouter:
         lossy = packet.kind == models.DataPacket.LOSSY
         return _outbound(_receivers(packet, peers, ""), packet, lossy=lossy)
 
+    def tick(self, peers: Mapping[str, Peer], now: float) -> list[Outbound]:
+        """End the streams of agents' sessions that stall. Call every second."""
+        ends: list[Outbound] = []
+        for packet in self._sessions.stalled(now):
+            self.dropped["stalled"] += 1
+            outbound = _outbound(_receivers(packet, self._members(peers), ""), packet, lossy=False)
+            ends += [] if outbound is None else [outbound]
+        return ends
+
     def _packet(
         self, sender: Peer, peers: Mapping[str, Peer], payload: bytes, now: float, *, lossy: bool
     ) -> Outbound | None:
@@ -114,21 +123,25 @@ class DataRouter:
             return self._metrics(sender, peers, packet, now, lossy=lossy)
         if kind == "transcription" and not sender.is_agent:
             return self._drop("not_agent")
+        return self._forward(sender, peers, packet, now, lossy=lossy)
+
+    def _forward(
+        self, sender: Peer, peers: Mapping[str, Peer], packet: models.DataPacket, now: float, *, lossy: bool
+    ) -> Outbound | None:
+        kind = packet.WhichOneof("value")
         if kind == "user":
             _correct_user(packet, sender)
         if not _speaks_for_another(packet, kind, sender):
             packet.participant_identity = "" if sender.hidden else sender.identity
-        if self._sessions is not None and self._sessions.holds(sender, packet, kind):
-            return self._session(sender, peers, packet, lossy=lossy)
+        part = self._sessions.judge(sender, packet, kind, now)
+        if part is Part.REFUSED:
+            return self._drop("agent_session")
+        if part is Part.TAKEN:
+            peers = self._members(peers)
         return _outbound(_receivers(packet, peers, sender.identity), packet, lossy=lossy)
 
-    def _session(
-        self, sender: Peer, peers: Mapping[str, Peer], packet: models.DataPacket, *, lossy: bool
-    ) -> Outbound | None:
-        if not may_take_part(sender):
-            return self._drop("agent_session")
-        members = {identity: peer for identity, peer in peers.items() if may_take_part(peer)}
-        return _outbound(_receivers(packet, members, sender.identity), packet, lossy=lossy)
+    def _members(self, peers: Mapping[str, Peer]) -> Mapping[str, Peer]:
+        return {identity: peer for identity, peer in peers.items() if self._sessions.may_take_part(peer)}
 
     def _metrics(
         self, sender: Peer, peers: Mapping[str, Peer], packet: models.DataPacket, now: float, *, lossy: bool

@@ -368,7 +368,7 @@ class Room:
             effects += self._tick_participant(participant, now)
         if self._expired(now):
             return effects + self.close(Reason.ROOM_CLOSED, now)
-        effects += self.tracks.tick(now)
+        effects += [*self.tracks.tick(now), *self._router.tick(self._participants, now)]
         if self._counts != self._count():
             effects += self.announce_room()
         return effects
