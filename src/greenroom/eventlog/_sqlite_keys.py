@@ -13,8 +13,10 @@ from typing import Final
 from greenroom.eventlog._chain import Append, Place, Row
 from greenroom.eventlog._sqlite_rows import chunks, insert, marks
 
-# How many keys stay in memory. When the log is opened, they are read again.
+# How many keys gather in memory before they are filed. When the log is opened, they are read again.
 _UNFILED: Final = 2_000
+# How many are filed with one batch of appends, so that none takes much longer than the others.
+_AT_ONCE: Final = 256
 
 
 class Keys:
@@ -23,11 +25,15 @@ class Keys:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._unfiled: dict[tuple[str, str], Place] = {}
-        self._filing = False
+        # What is being filed, last first, and up to which event.
+        self._filing: list[tuple[tuple[str, str], Place]] = []
+        self._through = 0
+        self._filed = False
 
     def reload(self) -> None:
         """Read what is not filed, in a transaction."""
-        self._filing = False
+        self._filing = []
+        self._filed = False
         rows = self._connection.execute(
             "SELECT tenant, key, position, seq FROM events "
             "WHERE position > (SELECT position FROM filed) AND key != '' ORDER BY position"
@@ -57,19 +63,27 @@ class Keys:
         return known
 
     def file(self, position: int) -> None:
-        """File what is in memory when there is enough of it. All events up to ``position`` are."""
-        if len(self._unfiled) < _UNFILED:
-            return
-        rows = [(*key, *place) for key, place in sorted(self._unfiled.items())]
+        """File some of what is in memory once there is enough of it. ``position`` is that of the last event."""
+        if not self._filing:
+            if len(self._unfiled) < _UNFILED:
+                return
+            self._filing = sorted(self._unfiled.items(), reverse=True)
+            self._through = position
+        some = self._filing[-_AT_ONCE:][::-1]
+        del self._filing[-_AT_ONCE:]
+        # After a crash half-way, some are filed already.
+        rows = [(*key, *place) for key, place in some]
         insert(self._connection, "INSERT OR IGNORE INTO keys (tenant, key, position, seq)", rows)
-        self._connection.execute("UPDATE filed SET position = ?", (position,))
-        self._filing = True
+        if not self._filing:
+            self._connection.execute("UPDATE filed SET position = ?", (self._through,))
+            self._filed = True
 
     def keep(self, rows: Sequence[Row]) -> None:
         """Remember what has just become durable."""
-        if self._filing:
-            self._unfiled.clear()
-            self._filing = False
+        if self._filed:
+            through = self._through
+            self._unfiled = {key: place for key, place in self._unfiled.items() if place.position > through}
+            self._filed = False
         for row in rows:
             if row.key:
                 self._unfiled[row.tenant, row.key] = Place(row.position, row.seq)

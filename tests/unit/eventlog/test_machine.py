@@ -7,13 +7,14 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from greenroom.eventlog import Appended, ConflictError
+from greenroom.eventlog import Appended, ConflictError, _sqlite_keys
 from greenroom.eventlog._chain import Append, Encoded
 from greenroom.eventlog._model import ERASED
 from greenroom.eventlog._sqlite import SqliteStore
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.unit
 
 TENANTS = st.sampled_from(["", "acme"])
 STREAMS = st.sampled_from(["session:AJ_a", "session:AJ_b", "system:x"])
-KEYS = st.sampled_from(["", "", "k1", "k2", "k3"])
+KEYS = st.sampled_from(["", "", "k1", "k2", "k3", "k4", "k5", "k6", "k7"])
 BLOBS = st.lists(st.sampled_from(["aa", "bb"]), max_size=2).map(tuple)
 
 
@@ -41,6 +42,10 @@ class Log(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        # So few that keys are filed, and half filed, all the time.
+        self.few = [mock.patch.object(_sqlite_keys, name, few) for name, few in (("_UNFILED", 3), ("_AT_ONCE", 2))]
+        for few in self.few:
+            few.start()
         self.directory = Path(tempfile.mkdtemp(prefix="greenroom-log"))
         self.now = 0
         self.events: list[list[Any]] = []
@@ -54,6 +59,8 @@ class Log(RuleBasedStateMachine):
         self.reader = self.store.reader(tolerant=True)
 
     def teardown(self) -> None:
+        for few in self.few:
+            few.stop()
         self.reader.close()
         self.store.close()
         shutil.rmtree(self.directory)
