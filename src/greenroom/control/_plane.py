@@ -163,7 +163,7 @@ async def open_plane(
 def _lock(directory: Path) -> Iterator[IO[str]]:
     """Hold the directory: two programs would both make the tables of its sessions."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (directory / LOCK).open("w")
     except OSError as error:
         raise ConfigError(

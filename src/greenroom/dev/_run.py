@@ -186,7 +186,7 @@ def _is_compiled() -> bool:
 
 def _prepare(data_dir: Path) -> None:
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Nobody wants it in a repository.
         ignore = data_dir / ".gitignore"
         if not ignore.exists():

@@ -22,7 +22,7 @@ from greenroom.sessions._step import SESSION, step
 from greenroom.sessions._view import Session, view
 
 # Raise it when a step, a view or a table changes: the projection is then made anew from the log.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _CACHED: Final = 256
 _OF_SESSION: Final = ("participant", "tag", "recording")
 _TABLES: Final = """
@@ -49,7 +49,8 @@ CREATE TABLE peaks (blob TEXT PRIMARY KEY, data BLOB, error TEXT NOT NULL DEFAUL
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file."""
+    """Open the file; what was said is for its owner's eyes, and SQLite's other files take its mode."""
+    path.touch(mode=0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
