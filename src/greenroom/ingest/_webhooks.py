@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
@@ -47,6 +48,7 @@ _SERVICES: Final[dict[str, type[RoomEvent]]] = {
     "ingress_ended": IngressEnded,
 }
 _CONCURRENT: Final = 8
+_ID: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
 class WebhookIngest:
@@ -199,6 +201,7 @@ class WebhookIngest:
             told = verify_webhook(
                 await _body(request), request.headers.get("authorization"), self._keys, now=self._clock()
             )
+            _check_ids(told)
         except _TooLargeError:
             return _problem(413, "webhook_too_large", f"A webhook has at most {MAX_BODY} bytes")
         except ClientDisconnect:
@@ -223,6 +226,14 @@ class _Turn:
 
 class _TooLargeError(Exception):
     pass
+
+
+def _check_ids(told: webhook.WebhookEvent) -> None:
+    """Refuse what cannot be an id: ids name streams and keys in the log."""
+    info = told.egress_info.room_id, told.ingress_info.state.room_id
+    for value in (told.id, told.room.sid, told.participant.sid, told.track.sid, *info):
+        if value and not _ID.fullmatch(value):
+            raise WebhookError("The webhook names something by what is no id of LiveKit's")
 
 
 async def _body(request: Request) -> bytes:
