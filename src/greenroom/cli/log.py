@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -78,7 +79,12 @@ def tail_command(
                 start = records[-1].position
         return 0
 
-    return run(tail())
+    try:
+        return run(tail())
+    except BrokenPipeError:
+        # Who reads has seen enough, as head does. What is left in the buffer must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def erase_command(

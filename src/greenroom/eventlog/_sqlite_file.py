@@ -22,6 +22,8 @@ from greenroom.eventlog._files import sync_directory
 APPLICATION_ID: Final = 0x47524C47
 SCHEMA_VERSION: Final = 1
 PATIENCE: Final = 10.0
+# Folding the write-ahead log in holds up a commit. Often and little is better for the slowest than seldom and much.
+_WAL_PAGES: Final = 500
 _WAL_LIMIT: Final = 64 * 1024 * 1024
 
 # An index by stream and sequence number would cost a page of it for each event where many streams grow at once: more
@@ -143,7 +145,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None
     if not write:
         connection.execute("PRAGMA query_only = ON")
         return
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "wal_autocheckpoint = 2000"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "secure_delete = ON",
+        f"wal_autocheckpoint = {_WAL_PAGES}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
     if not tables:
