@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -117,14 +116,22 @@ class LiveWatch:
                 if self.failing_since is None:
                     self.failing_since = self._clock()
                     _log.warning("workers cannot be watched", extra={"why": error.message, "fix": error.fix})
-                version = ""
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, self._settings.longest_backoff)
+                version, backoff = "", await self._rest(backoff)
+                continue
+            except Exception:
+                # A list that cannot be understood must not be the last that is looked at.
+                _log.exception("a worker list could not be taken in")
+                version, backoff = "", await self._rest(backoff)
                 continue
             if self.failing_since is not None:
                 _log.info("workers are watched again")
             version, backoff, self.failing_since = found.version, 1.0, None
             await asyncio.sleep(self._settings.rest if self._rounds is None else self._settings.rounds)
+
+    async def _rest(self, backoff: float) -> float:
+        """Wait, and return how long to wait the next time."""
+        await asyncio.sleep(backoff)
+        return min(2 * backoff, self._settings.longest_backoff)
 
     async def _look(self, version: str) -> WorkerList:
         if self._rounds is None:
@@ -171,9 +178,14 @@ class LiveWatch:
     async def _watch_states(self) -> None:
         while True:
             await asyncio.sleep(self._settings.states)
-            if self._rounds is None:
-                with contextlib.suppress(LinkError, EventLogError):
-                    await self.look_at_states()
+            if self._rounds is not None:
+                continue
+            try:
+                await self.look_at_states()
+            except (LinkError, EventLogError):
+                continue
+            except Exception:
+                _log.exception("the states of agents could not be taken in")
 
     async def look_at_states(self) -> None:
         """Ask what the agents do that nobody listens to. Raises :class:`LinkError`, :class:`EventLogError`."""
