@@ -5,16 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use data_encoding::{BASE64URL, BASE64URL_NOPAD};
+use livekit_protocol as livekit;
+use livekit_protocol::signal_request::Message as Request;
+use livekit_protocol::signal_response::Message as Response;
 use prost::Message;
-
-/// LiveKit's messages, made from `proto/` by build.rs.
-#[allow(missing_docs, clippy::all, reason = "generated")]
-pub mod livekit {
-    include!(concat!(env!("OUT_DIR"), "/livekit.rs"));
-}
-
-use livekit::signal_request::Message as Request;
-use livekit::signal_response::Message as Response;
 
 /// How long a token made here lasts, in seconds.
 const TOKEN_LIFE: u64 = 3600;
