@@ -158,11 +158,12 @@ class Blobs:
         with _explained(self._directory):
             ref = BlobRef(hash=incoming.hash.hexdigest(), size=incoming.size)
             path = self._path(ref.hash)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
             incoming.sync()
+            if not path.parent.is_dir():
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                sync_directory(self._directory)
             incoming.path.replace(path)
-            for directory in (path.parent, self._directory):
-                sync_directory(directory)
+            sync_directory(path.parent)
             return ref
 
 

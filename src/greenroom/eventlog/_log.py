@@ -186,6 +186,8 @@ class EventLog(LogReader):
                     if erased.events:
                         _log.info("payloads expired", extra={"kind": kind, "events": erased.events})
                 await self.sweep()
+            except LogClosedError:
+                return
             except EventLogError as error:
                 _log.error("expiry failed", extra={"code": error.code, **error.context})
             await asyncio.sleep(_HOUR)

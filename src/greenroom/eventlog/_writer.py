@@ -137,7 +137,10 @@ class Writer:
         except EventLogError as error:
             # The next one covers what this one should have.
             _log.error("no checkpoint", extra={"code": error.code, **error.context})
-            self._uncovered = 0
+        except Exception:
+            # The thread must live: whoever appends waits for it.
+            _log.exception("no checkpoint")
+        self._uncovered = 0
 
     def _commit(self, batch: list[Waiting]) -> None:
         outcomes: Sequence[Outcome]

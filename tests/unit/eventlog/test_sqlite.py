@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.eventlog import Appended
+from greenroom.eventlog import Appended, LogBusyError, _sqlite_file
 from greenroom.eventlog._chain import Append, Encoded
 from greenroom.eventlog._sqlite import SqliteStore
 from greenroom.eventlog._verify import verify_log
@@ -81,6 +81,17 @@ def test_a_reader_delays_that_but_holds_up_nobody(store: SqliteStore) -> None:
         assert reader.stream("", A, 0, -1)[0].payload is None
         store.checkpoint(key=None, now=0)
         assert b"S3CRET" not in everywhere(store)
+
+
+def test_a_lock_that_is_not_let_go_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sqlite_file, "PATIENCE", 0.01)
+    path = tmp_path / "log.db"
+    with contextlib.closing(SqliteStore(path)) as store, contextlib.closing(SqliteStore(path)) as other:
+        other._connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LogBusyError, match="Another process"):
+            store.commit([keyed(range(1))], now=0)
+        other._connection.execute("ROLLBACK")
+        assert duplicates(store, keyed(range(1))) == 0
 
 
 def test_the_file_belongs_to_its_owner_alone(store: SqliteStore) -> None:
