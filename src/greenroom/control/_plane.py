@@ -70,7 +70,9 @@ class Plane:
         self.settings = settings
         self.ingest = Ingest(log, keys, recording=settings.recording)
         self.webhooks = WebhookIngest(log, keys, livekit)
-        self.observer = Observer(livekit, log.append, settings.observe)
+        # Who is told not to record is not listened to for what is said either.
+        observe = msgspec.structs.replace(settings.observe, content=settings.observe.content and settings.recording)
+        self.observer = Observer(livekit, log.append, observe)
         self.watch = LiveWatch(log, livekit, self.observer)
         self.controls = Controls(livekit, self.observer, log.append)
         self.feed = Feed(log)
