@@ -19,7 +19,7 @@ from starlette.routing import Mount
 from greenroom.config import ApiKey
 from greenroom.errors import GreenroomError
 from greenroom.eventlog import EventLog
-from greenroom.ingest import Ingest
+from greenroom.ingest import Ingest, WebhookIngest
 from greenroom.sessions import Sessions, routes
 from support.otlp import authorization
 from support.serving import KEY, serve_app
@@ -75,8 +75,10 @@ async def upload_desk(
         stack.push_async_callback(sessions.close)
         ingest = Ingest(log, keys, **options)
         stack.push_async_callback(ingest.close)
+        webhooks = WebhookIngest(log, keys)
+        stack.push_async_callback(webhooks.aclose)
         app = Starlette(
-            routes=[*ingest.routes(), Mount("/api", routes=routes(sessions))],
+            routes=[*ingest.routes(), *webhooks.routes(), Mount("/api", routes=routes(sessions))],
             exception_handlers={GreenroomError: _refused},
         )
         url = await stack.enter_async_context(serve_app(app))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+TOOL_KINDS: Final = ("function_call", "function_call_output")
 _KINDS: Final = ("message", "function_call", "function_call_output", "agent_handoff", "agent_config_update")
 
 
@@ -66,16 +67,20 @@ CONTENT: Final = ("text", "arguments", "output", "instructions")
 
 
 def item_of(raw: Mapping[str, Any]) -> ChatItem | None:
-    """Read an item, in the SDK's JSON or the protocol's; ``None`` for what is no item or has no id."""
+    """Read an item, in the SDK's JSON or the protocol's; ``None`` for what is no item or cannot be told apart."""
     kind = raw.get("type")
     body: Any = raw
     if kind is None:
         kind = next((name for name in _KINDS if name in raw), None)
         body = raw.get(kind or "")
-    if kind not in _KINDS or not isinstance(body, Mapping) or not _text(body.get("id")):
+    if kind not in _KINDS or not isinstance(body, Mapping):
+        return None
+    # Events of live sessions tell of tool calls without their items' ids.
+    named = _text(body.get("id")) or (_text(body.get("call_id")) if kind in TOOL_KINDS else None)
+    if not named:
         return None
     return ChatItem(
-        id=str(body["id"]),
+        id=named,
         kind=kind,
         at=seconds(body.get("created_at")),
         # Protobuf's JSON leaves out a role that is the first of its enumeration.
@@ -95,6 +100,11 @@ def item_of(raw: Mapping[str, Any]) -> ChatItem | None:
         tools_removed=_names(body.get("tools_removed")),
         metrics=_metrics(body.get("metrics")),
     )
+
+
+def key_of(item: ChatItem) -> str:
+    """Return what an item is known by, whoever tells of it: its id, or that of the tool call it belongs to."""
+    return f"{item.kind} {item.call_id}" if item.kind in TOOL_KINDS and item.call_id else item.id
 
 
 def without_content(item: ChatItem) -> ChatItem:

@@ -26,6 +26,7 @@ class QueryError(GreenroomError):
 class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions to list, newest first. What is ``None`` or empty does not matter.
 
+    :param id: the beginning of their ids.
     :param agent: the agent's name; ``room``, the room's name or sid; ``participant``, an identity: exact.
     :param since: only sessions that began then or later, seconds since 1970; ``until``, before then.
     :param tag: one of their tags.
@@ -36,6 +37,7 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
     :param after: the ``next`` of the page before.
     """
 
+    id: str | None = None
     agent: str | None = None
     room: str | None = None
     participant: str | None = None
@@ -54,6 +56,7 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 # What each field of a query asks of a row; the value is given as often as there are question marks.
 _CONDITIONS: Final = {
+    "id": "(id >= ? AND id < ? || '~')",
     "agent": "agent = ?",
     "room": "(room_name = ? OR room_sid = ?)",
     "participant": "id IN (SELECT session FROM participant WHERE identity = ?)",

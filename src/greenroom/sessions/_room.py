@@ -37,11 +37,13 @@ def step_room(state: RoomState | None, record: Record) -> RoomState | None:
     who = message.get("participant")
     if not isinstance(who, Mapping) or not _word(who, "sid"):
         return known
+    permission = who.get("permission")
     participant = RoomParticipant(
         sid=_word(who, "sid"),
         identity=_word(who, "identity"),
         name=_word(who, "name"),
         kind=(_word(who, "kind") or "standard").lower(),
+        hidden=isinstance(permission, Mapping) and permission.get("hidden") is True,
         joined_at=_time(who, "joinedAt", "joinedAtMs"),
         left_at=record.at if record.type in _LEFT else None,
     )

@@ -100,6 +100,7 @@ class RoomParticipant(_State, frozen=True):
     identity: str = ""
     name: str = ""
     kind: str = ""
+    hidden: bool = False
     joined_at: float | None = None
     left_at: float | None = None
 

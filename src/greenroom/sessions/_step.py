@@ -21,7 +21,7 @@ from greenroom.sessions._events import (
     TagAdded,
     Usage,
 )
-from greenroom.sessions._items import CONTENT, ChatItem, amount, item_of, without_content
+from greenroom.sessions._items import CONTENT, ChatItem, amount, item_of, key_of, without_content
 from greenroom.sessions._join import greatest, join, join_structs, joined, least
 from greenroom.sessions._state import Batch, Control, SessionState
 
@@ -127,8 +127,13 @@ def items_added(known: SessionState, items: Iterable[ChatItem]) -> SessionState:
     found = dict(known.items)
     first, last = known.first_at, known.last_at
     for item in items:
-        before = found.get(item.id)
-        found[item.id] = item if before is None else join_structs(before, item)
+        key = key_of(item)
+        before = found.get(key)
+        if before is None:
+            found[key] = item
+        else:
+            # Who tells of an item without its time gives the time of telling, which is later.
+            found[key] = msgspec.structs.replace(join_structs(before, item), at=least(before.at, item.at))
         first, last = least(first, item.at), greatest(last, item.at)
     return msgspec.structs.replace(known, items=found, first_at=first, last_at=last)
 
@@ -177,6 +182,36 @@ def _item_added(known: SessionState, _at: float, fields: Mapping[str, Any]) -> S
     raw = fields.get("message")
     item = item_of(raw) if isinstance(raw, Mapping) else None
     return msgspec.structs.replace(known if item is None else items_added(known, [item]), observed=True)
+
+
+def _tools_executed(known: SessionState, at: float, fields: Mapping[str, Any]) -> SessionState:
+    # Told as one event; in the conversation they are items of their own.
+    message = fields.get("message")
+    found: list[Any] = []
+    for listed, kind in (("function_calls", "function_call"), ("function_call_outputs", "function_call_output")):
+        raw = message.get(listed) if isinstance(message, Mapping) else None
+        found += [{kind: each} for each in raw] if isinstance(raw, list) else []
+    return _tools_told(known, at, found)
+
+
+def _tool_updated(known: SessionState, at: float, fields: Mapping[str, Any]) -> SessionState:
+    message = fields.get("message")
+    if not isinstance(message, Mapping):
+        return known
+    started, ended = message.get("started"), message.get("ended")
+    found: list[Any] = []
+    if isinstance(started, Mapping):
+        found.append({"function_call": started.get("function_call")})
+    if isinstance(ended, Mapping):
+        output = {"call_id": ended.get("call_id"), "output": ended.get("message", "")}
+        found.append({"function_call_output": {**output, "is_error": ended.get("status") == "TC_ERROR"}})
+    return _tools_told(known, at, found)
+
+
+def _tools_told(known: SessionState, at: float, raw: list[Any]) -> SessionState:
+    items = [item for each in raw if (item := item_of(each)) is not None]
+    timed = [msgspec.structs.replace(item, at=at) if item.at is None else item for item in items]
+    return msgspec.structs.replace(items_added(known, timed), observed=True)
 
 
 def _error_observed(known: SessionState, at: float, fields: Mapping[str, Any]) -> SessionState:
@@ -264,6 +299,8 @@ _HANDLERS: Final[dict[str, Callable[[SessionState, float, Mapping[str, Any]], Se
     "session.observed": _attached,
     "agent.state": _agent_state,
     "item.added": _item_added,
+    "tools.executed": _tools_executed,
+    "tool.updated": _tool_updated,
     "session.error": _error_observed,
     "usage.updated": _usage_observed,
     "false_interruption": _false_interruption,

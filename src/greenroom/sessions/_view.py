@@ -228,6 +228,9 @@ def _participants(state: SessionState, room: RoomState | None) -> tuple[Particip
     found = []
     for sid in {*state.participants, *told}:
         seen, known = state.participants.get(sid), told.get(sid)
+        if known is not None and known.hidden:
+            # Who only listens: recorders, the observer.
+            continue
         found.append(
             Participant(
                 sid=sid,

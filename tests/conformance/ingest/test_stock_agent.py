@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import tarfile
 import time
@@ -16,8 +17,11 @@ import pytest_asyncio
 from livekit.protocol import agent_dispatch, room
 
 from greenroom._media import EngineConfig, Str0mEngine
-from greenroom.config import RoomDefaults, ServerConfig
-from greenroom.eventlog import Link, broken_link
+from greenroom.config import RoomDefaults, ServerConfig, WebhookSettings
+from greenroom.eventlog import Link, Record, broken_link
+from greenroom.ingest import LiveWatch
+from greenroom.link import LiveKit, ObservePolicy, Observer, When
+from greenroom.sessions import SpansStored
 from support.sdk import Caller
 from support.serving import KEY, running_server
 from support.signal_client import token
@@ -40,14 +44,20 @@ PATIENCE = 60.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, Desk]]:
-    """A server, what takes uploads, and a stock worker that is told of it by its environment alone."""
+    """A server, what takes uploads and webhooks, an observer, and a stock worker told by its environment alone."""
     path = tmp_path_factory.mktemp("uploads")
     async with upload_desk(path, peaks=True) as desk:
         config = ServerConfig(
-            keys=(KEY,), port=0, rtc_port=0, observability_url=desk.url, room=RoomDefaults(departure_timeout=1)
+            keys=(KEY,),
+            port=0,
+            rtc_port=0,
+            observability_url=desk.url,
+            room=RoomDefaults(departure_timeout=1),
+            webhook=WebhookSettings(urls=(f"{desk.url}/webhooks/livekit",), allow_private=True),
         )
         async with (
             running_server(Str0mEngine(EngineConfig()), config) as (_server, url),
+            observing(url, desk),
             stock_worker(
                 url, path, source=FRONT_DESK.read_text(), extra={"LIVEKIT_OBSERVABILITY_URL": desk.url}
             ) as worker,
@@ -56,14 +66,32 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
             yield url, desk
 
 
+@contextlib.asynccontextmanager
+async def observing(url: str, desk: Desk) -> AsyncIterator[None]:
+    """Listen to every session beside."""
+    livekit = LiveKit(url, KEY)
+    observer = Observer(livekit, desk.log.append, ObservePolicy(when=When.ALWAYS))
+    watch = LiveWatch(desk.log, livekit, observer)
+    await watch.start()
+    try:
+        yield
+    finally:
+        await watch.aclose()
+        await observer.aclose()
+        await livekit.aclose()
+
+
 async def until(desk: Desk, condition: Callable[[list[dict[str, Any]]], object], **search: str) -> dict[str, Any]:
     """Wait until the sessions that are found fit, looking whenever the log has grown; return the first."""
-    async with asyncio.timeout(PATIENCE):
-        async for _ in desk.log.follow(0):
-            found = (await desk.get("/sessions", **search)).json()["sessions"]
-            if found and condition(found):
-                return found[0]
-    raise AssertionError("the log has been closed")
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            async for _ in desk.log.follow(0):
+                found = (await desk.get("/sessions", **search)).json()["sessions"]
+                if found and condition(found):
+                    return found[0]
+    everything = (await desk.get("/sessions")).json()["sessions"]
+    raise AssertionError(f"it never came; {found} of {everything}")
 
 
 async def peaks_of(desk: Desk, path: str) -> dict[str, Any]:
@@ -81,9 +109,20 @@ async def uploaded(desk: Desk, session: str) -> set[str]:
     return {record.type for record in await desk.log.read_stream(f"session:{session}")}
 
 
-def whole(found: list[dict[str, Any]]) -> bool:
-    # The outermost span is the last that an agent uploads, beside what its log and metrics still hold.
-    return found[0]["status"] == "ended" and found[0]["agent"]["worker_id"] and found[0]["agent"]["sdk_version"]
+async def records(desk: Desk, session: str) -> AsyncIterator[Record]:
+    """Yield the events of a session as they come, for as long as a test is patient."""
+    async with asyncio.timeout(PATIENCE):
+        async for record in desk.log.follow(0, streams=[f"session:{session}"]):
+            yield record
+
+
+async def complete(desk: Desk, **search: str) -> dict[str, Any]:
+    """Wait until the agent has uploaded its report and the outermost span; return the session."""
+    found = await until(desk, lambda found: found[0]["close_reason"], **search)
+    async for record in records(desk, found["id"]):
+        if isinstance(record.data, SpansStored) and record.data.job is not None:
+            break
+    return dict((await desk.get(f"/sessions/{found['id']}")).json())
 
 
 async def test_a_call_by_text_is_there_with_turns_tools_usage_and_trace(house: tuple[str, Desk]) -> None:
@@ -104,15 +143,25 @@ async def test_a_call_by_text_is_there_with_turns_tools_usage_and_trace(house: t
         assert await said.get() == GREETING
         await caller.me.send_text("what is free on Friday?", topic="lk.chat")
         answer = await said.get()
-    # While the call runs, its spans tell what is said.
-    live = await until(desk, lambda found: found[0]["turns"] >= 2, room="written", status="live")
+    # While the call runs, the observer tells what is said, and spans do.
+    live = await until(desk, lambda found: found[0]["status"] == "live", room="written", text="check_availability suit")
+    async for record in records(desk, live["id"]):
+        if isinstance(record.data, SpansStored) and record.data.heard:
+            break
     (asked,) = [turn for turn in (await desk.get(f"/sessions/{live['id']}/turns")).json()["turns"] if turn["user"]]
-    assert (asked["user"]["text"], asked["agent"][0]["text"]) == ("what is free on Friday?", answer)
-    assert asked["tools"][0]["name"] == "check_availability"
+    assert (asked["user"]["text"], asked["agent"][-1]["text"]) == ("what is free on Friday?", answer)
+    assert asked["tools"][0]["result"] in answer
     await caller.close()
 
-    found = await until(desk, whole, room="written")
-    session = (await desk.get(f"/sessions/{found['id']}")).json()
+    session = await complete(desk, room="written")
+    found = session["summary"]
+    # Three sources have told of the same call.
+    assert [turn["user"]["text"] for turn in session["turns"] if turn["user"]] == ["what is free on Friday?"]
+    assert session["observed"]
+    assert not session["provisional"]
+    ada = next(each for each in found["participants"] if each["identity"] == "ada")
+    assert ada["joined_at"]
+    assert len(found["participants"]) == 2
     assert found["agent"]["name"] == "front-desk"
     assert "ada" in [each["identity"] for each in found["participants"]]
     assert found["close_reason"] == "participant_disconnected"
@@ -148,8 +197,8 @@ async def test_a_call_by_voice_is_there_with_its_recording(house: tuple[str, Des
         await voice.silence()
         await caller.close()
 
-    found = await until(desk, lambda found: whole(found) and found[0]["has_recording"], room="spoken")
-    session = (await desk.get(f"/sessions/{found['id']}")).json()
+    session = await complete(desk, room="spoken")
+    found = session["summary"]
     asked = next(turn for turn in session["turns"] if turn["user"])
     # What was heard is the recogniser's affair.
     assert asked["user"]["text"] in voice.said("grace")

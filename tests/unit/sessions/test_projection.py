@@ -95,6 +95,14 @@ TOLD: list[Any] = [
     TagAdded(name="vip", metadata={"since": 2020}),
     OutcomeRecorded(outcome="success"),
     observed("item.added", message=as_protocol(conversation()[2])),
+    observed(
+        "tools.executed",
+        message={
+            "function_calls": [{"call_id": "call_1", "name": "check", "arguments": '{"day": "Friday"}'}],
+            "function_call_outputs": [{"call_id": "call_1", "name": "check", "output": "yes"}],
+        },
+    ),
+    observed("tool.updated", message={"ended": {"id": "call_1", "call_id": "call_1", "message": "yes"}}),
     observed("usage.updated", message={"model_usage": [{"llm": {"provider": "openai", "input_tokens": "900"}}]}),
     observed("agent.state", state="speaking"),
     observed("session.error", text="it broke"),
@@ -215,8 +223,10 @@ def test_errors_that_never_end_are_kept_from_the_first() -> None:
 def test_webhooks_tell_who_was_there() -> None:
     who = {"sid": "PA_1", "identity": "ada", "name": "Ada", "kind": "SIP", "joinedAt": "1795000001"}
     room = {"sid": ROOM, "name": "lobby", "creationTime": "1795000000"}
+    hidden = {"sid": "PA_2", "identity": "observer", "permission": {"hidden": True}}
     told = [
         observed("participant.joined", message={"room": room, "participant": who}),
+        observed("participant.joined", message={"room": room, "participant": hidden}),
         observed("participant.left", message={"room": room, "participant": who}),
         observed("room.finished", message={"room": room}),
     ]
@@ -228,6 +238,7 @@ def test_webhooks_tell_who_was_there() -> None:
     assert session is not None
     summary = view(session, state, load_prices()).summary
     (found,) = summary.participants
+    assert found.sid == "PA_1"
     assert (found.identity, found.name, found.kind, found.joined_at) == ("ada", "Ada", "sip", START + 1)
     assert (summary.room.name, summary.status) == ("lobby", "ended")
 
