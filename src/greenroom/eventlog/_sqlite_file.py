@@ -16,7 +16,7 @@ from greenroom.eventlog._errors import (
     LogFullError,
     LogVersionError,
 )
-from greenroom.eventlog._files import sync_directory
+from greenroom.eventlog._files import alone, sync_directory
 
 # "GRLG", so that `file` and we ourselves can tell what the database is.
 APPLICATION_ID: Final = 0x47524C47
@@ -105,21 +105,29 @@ def connect(path: Path, *, write: bool = False, tolerant: bool = False) -> sqlit
     :param tolerant: return text that is no UTF-8 with surrogates in it.
     """
     with translated(path):
-        if write:
-            if not path.parent.is_dir():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                sync_directory(path.parent.parent)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        elif not path.exists():
-            raise EventLogError(f"There is no log at {path}", fix="Name the data directory with --data-dir")
-        connection = sqlite3.connect(
-            path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=64
-        )
+        if not write:
+            if not path.exists():
+                raise EventLogError(f"There is no log at {path}", fix="Name the data directory with --data-dir")
+            return _open(path, write=False, tolerant=tolerant)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sync_directory(path.parent.parent)
+        # Two that find no log must not both make one, nor see each other's halves.
+        with alone(path.parent):
+            # Where there is a file, this process may have it open. Closing another descriptor would drop its locks.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            return _open(path, write=True, tolerant=tolerant)
+
+
+def _open(path: Path, *, write: bool, tolerant: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
     if tolerant:
         connection.text_factory = lambda text: text.decode(errors="surrogateescape")
     try:
-        with translated(path):
-            _prepare(connection, path, write=write)
+        _prepare(connection, path, write=write)
     except BaseException:
         connection.close()
         raise
@@ -127,15 +135,17 @@ def connect(path: Path, *, write: bool = False, tolerant: bool = False) -> sqlit
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
+    connection.execute("BEGIN")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    connection.execute("COMMIT")
     if version > SCHEMA_VERSION and application == APPLICATION_ID:
         raise LogVersionError(
             f"The log {path} has schema {version}; this Greenroom knows {SCHEMA_VERSION}",
             fix="Use the Greenroom that wrote it, or a newer one",
             context={"path": str(path), "schema": version},
         )
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if (tables and application != APPLICATION_ID) or (not write and not tables):
         raise LogCorruptError(
             f"{path} is not an event log",
@@ -160,12 +170,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None
 def _create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have been first.
-        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import stat
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,20 @@ def test_a_lock_that_is_not_let_go_is_an_error_that_says_so(tmp_path: Path, monk
             store.commit([keyed(range(1))], now=0)
         other._connection.execute("ROLLBACK")
         assert duplicates(store, keyed(range(1))) == 0
+
+
+def test_many_that_find_no_log_make_one(tmp_path: Path) -> None:
+    for number in range(10):
+        path = tmp_path / str(number) / "log.db"
+        barrier = threading.Barrier(6)
+
+        def opens(name: int, path: Path = path, barrier: threading.Barrier = barrier) -> int:
+            barrier.wait()
+            with contextlib.closing(SqliteStore(path)) as store:
+                return duplicates(store, keyed(range(name, name + 1)))
+
+        with ThreadPoolExecutor(6) as threads:
+            assert list(threads.map(opens, range(6))) == [0] * 6
 
 
 def test_the_file_belongs_to_its_owner_alone(store: SqliteStore) -> None:
