@@ -98,6 +98,16 @@ async def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: 
     assert promised
 
 
+async def test_two_processes_that_write_to_one_log_lose_nothing(tmp_path: Path) -> None:
+    promised: dict[int, str] = {}
+    async with writer(tmp_path, 1) as one, writer(tmp_path, 1_000_000) as two, asyncio.timeout(PATIENCE):
+        for process in (one, two, one, two):
+            assert process.stdout is not None
+            note([await process.stdout.readline() for _ in range(60)], promised)
+    assert min(promised) < 1_000_000 <= max(promised)
+    await check(tmp_path, promised)
+
+
 async def test_who_repeats_what_was_not_acknowledged_stores_it_once(tmp_path: Path) -> None:
     async with writer(tmp_path, 1) as process:
         assert process.stdout is not None
