@@ -35,7 +35,7 @@ class IngestLimits(msgspec.Struct, frozen=True, kw_only=True):
     rate: _Rate = 1000.0
     burst: Count = 5000
     memory: Count = 64 * 1024 * 1024
-    uploads: Count = 200
+    uploads: Count = 100
     patience: Seconds = 5.0
     queue: Seconds = 60.0
     idle: Seconds = 60.0
