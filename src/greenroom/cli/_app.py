@@ -10,7 +10,14 @@ from cyclopts import App, CycloptsError, Parameter
 
 from greenroom import __version__
 from greenroom.cli._log_app import log
-from greenroom.cli._options import CallOptions, ControlOptions, KeyOptions, ServerOptions
+from greenroom.cli._options import (
+    ApiOptions,
+    CallOptions,
+    ControlOptions,
+    KeyOptions,
+    ServerOptions,
+    SessionsRequest,
+)
 from greenroom.errors import ConfigError
 
 _ABOUT = "Self-hosted operations for LiveKit agents."
@@ -253,6 +260,50 @@ def token(
         ttl=ttl,
     )
     return token_command(options or KeyOptions(), request, as_json=as_json)
+
+
+@app.command
+def sessions(
+    *,
+    request: Annotated[SessionsRequest | None, Parameter(name="*")] = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[ApiOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """List the calls, the latest first.
+
+    Parameters
+    ----------
+    as_json
+        Print a JSON object with sessions and next.
+    """
+    from greenroom.cli.sessions import sessions_command  # noqa: PLC0415
+
+    return sessions_command(options or ApiOptions(), request or SessionsRequest(), as_json=as_json)
+
+
+@app.command
+def session(
+    session_id: str,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(name=("--follow", "-f"))] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[ApiOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Show one call: what was said and done, and where the time of each turn went.
+
+    Parameters
+    ----------
+    session_id
+        Its id, as much of its beginning as no other has, or last.
+    follow
+        Go on with what comes, until the call has ended.
+    as_json
+        Print a JSON object; with --follow another one after each change.
+    """
+    from greenroom.cli.session import session_command  # noqa: PLC0415
+
+    return session_command(options or ApiOptions(), session_id, follow=follow, as_json=as_json)
 
 
 app.command(log)

@@ -79,6 +79,73 @@ class CallOptions(KeyOptions):
 
 
 @dataclass(kw_only=True)
+class ApiOptions:
+    """Options of every command that asks a control plane.
+
+    Parameters
+    ----------
+    url
+        Address of greenroom dev or greenroom control; http://127.0.0.1:7880 by default.
+        Environment: GREENROOM_URL.
+    token
+        Bearer token, as greenroom login --token prints it; on loopback none is asked for.
+        Environment: GREENROOM_TOKEN.
+    """
+
+    url: str | None = None
+    token: str | None = None
+
+
+@dataclass(kw_only=True)
+class SessionsRequest:
+    """Which sessions to list; what is not given does not matter.
+
+    Parameters
+    ----------
+    agent
+        The agent's name.
+    room
+        The room's name or sid.
+    participant
+        The identity of somebody who was in it.
+    tag
+        One of their tags.
+    outcome
+        success, fail, or none for those that did not say.
+    status
+        live or ended.
+    since
+        They began then or later: 2h (ago), 2026-11-20, 2026-11-20T09:00.
+    until
+        They began before then.
+    text
+        Words that were said, or stood in a tool's arguments or results; the last may be a beginning.
+    slower_than
+        Their slowest turn took so many seconds or more.
+    errors
+        Only those with errors.
+    limit
+        How many.
+    after
+        Go on where a page before ended.
+    """
+
+    agent: str | None = None
+    room: str | None = None
+    participant: str | None = None
+    tag: str | None = None
+    outcome: str | None = None
+    status: str | None = None
+    since: str | None = None
+    until: str | None = None
+    text: str | None = None
+    slower_than: float | None = None
+    errors: bool = False
+    limit: int = 20
+    after: str | None = None
+
+
+@dataclass(kw_only=True)
 class LogOptions:
     """Options of every command that opens the event log.
 

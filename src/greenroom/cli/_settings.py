@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from greenroom.cli._options import CallOptions, ControlOptions, KeyOptions, LogOptions, ServerOptions
+from greenroom.cli._options import ApiOptions, CallOptions, ControlOptions, KeyOptions, LogOptions, ServerOptions
 from greenroom.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_PORT,
@@ -58,6 +58,17 @@ class ControlTarget(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     allowed_hosts: tuple[str, ...]
     data_dir: Path
+
+
+class ApiTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A control plane to ask.
+
+    :param url: an HTTP address without a slash at the end.
+    :param token: a bearer token; empty without one.
+    """
+
+    url: str
+    token: str = ""
 
 
 class _Policy(msgspec.Struct, forbid_unknown_fields=True):
@@ -188,6 +199,18 @@ def control_target(options: ControlOptions, environment: Mapping[str, str] = os.
     )
 
 
+def api_target(options: ApiOptions, environment: Mapping[str, str] = os.environ) -> ApiTarget:
+    """Return which control plane to ask, and as whom. Raises :class:`ConfigError`."""
+    written = options.url or environment.get("GREENROOM_URL", "").strip()
+    if not written:
+        port = _first(_number(environment, "GREENROOM_PORT"), _read_file(LogOptions(), environment).port)
+        written = f"http://127.0.0.1:{port or DEFAULT_PORT}"
+    token = (options.token or environment.get("GREENROOM_TOKEN", "")).strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError("The token is none", fix="Pass what greenroom login --token prints")
+    return ApiTarget(url=_websocket(written, example="http://127.0.0.1:7870").replace("ws", "http", 1), token=token)
+
+
 def rtc_port(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Return the UDP port that a server started here would open. Raises :class:`ConfigError`."""
     file = _read_file(options, environment)
@@ -199,8 +222,8 @@ def _own_address(environment: Mapping[str, str], file: ConfigFile) -> str:
     return f"ws://127.0.0.1:{port}"
 
 
-def _websocket(text: str, option: str = "--url") -> str:
-    error = ConfigError(f"{option} '{text}' is not an address", fix=f"For example: {option} ws://127.0.0.1:7880")
+def _websocket(text: str, option: str = "--url", example: str = "ws://127.0.0.1:7880") -> str:
+    error = ConfigError(f"{option} '{text}' is not an address", fix=f"For example: {option} {example}")
     try:
         parts = urlsplit(text)
         scheme = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}.get(parts.scheme)

@@ -89,6 +89,9 @@ def test_each_field_finds_what_it_names(shelf: Shelf) -> None:
     shelf.add(2, SpansStored(blob=_ref(), count=1, participants=(SeenParticipant(sid="PA_1", identity="ada"),)))
     shelf.add(3, said("Where is the Café?"))
     assert shelf.find() == [3, 2, 1]
+    assert shelf.find(id="AJ_00000003") == [3]
+    assert shelf.find(id="AJ_0000") == [3, 2, 1]
+    assert shelf.find(id="AJ_1") == shelf.find(id="_%") == []
     assert shelf.find(agent="desk") == [1]
     assert shelf.find(room="room-2") == [2]
     assert shelf.find(participant="ada") == [2]
