@@ -62,15 +62,22 @@ def control_app(
     if plane is not None:
         api += plane.api_routes()
     api.append(openapi_route(api))
+    openorca = [_openorca(plane, access)] if plane is not None else []
     return Starlette(
         routes=[
             Mount("/api", routes=guarded(api), middleware=[Middleware(ApiGuard, access=access)]),
+            *openorca,
             *(plane.root_routes() if plane is not None else ()),
             *console_routes(() if same_origin else _origins(url), static),
         ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={GreenroomError: on_greenroom_error, HTTPException: on_http_error},
     )
+
+
+def _openorca(plane: Plane, access: Access) -> Mount:
+    guard = Middleware(ApiGuard, access=access, query_token=True)
+    return Mount("/openorca", routes=guarded(plane.openorca_routes()), middleware=[guard])
 
 
 def websocket_url(livekit_url: str) -> str:

@@ -109,6 +109,11 @@ class Feed:
         """Whether the log is still followed."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def head(self) -> int:
+        """The position of the log up to which it has been followed."""
+        return self._head
+
     def announce(self, kind: str, data: Any, *, stream: str = "") -> None:
         """Tell everybody of something that is not in the log and may be missed."""
         self._put(Frame(self._head, kind, stream, _encode(kind, msgspec.json.encode(data))))

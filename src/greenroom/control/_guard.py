@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from greenroom.config import ApiKey, is_loopback
@@ -46,10 +46,15 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     api_token: str = ""
     keys: tuple[ApiKey, ...] = ()
 
-    def check(self, headers: Mapping[str, str], now: float | None = None) -> Operator:
-        """Return who a request with these (lower-case) headers is from. Raises :class:`RefusedError`."""
+    def check(self, headers: Mapping[str, str], now: float | None = None, *, token: str = "") -> Operator:
+        """Return who a request with these (lower-case) headers is from. Raises :class:`RefusedError`.
+
+        :param token: a program's bearer token that came otherwise, for want of a header.
+        """
         self.check_host(headers.get("host", ""))
         _check_origin(headers)
+        if token and "authorization" not in headers:
+            return self._bearer(f"Bearer {token}", now)
         return self._operator(headers, now)
 
     def check_host(self, host: str) -> None:
@@ -158,17 +163,22 @@ def _is_wildcard(bind: str) -> bool:
 
 
 class ApiGuard:
-    """ASGI middleware that lets only requests through that ``access`` allows."""
+    """ASGI middleware that lets only requests through that ``access`` allows.
 
-    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+    :param query_token: take a bearer token from the query's ``token``, too: for clients that can set no headers.
+    """
+
+    def __init__(self, app: ASGIApp, *, access: Access, query_token: bool = False) -> None:
         self._app = app
         self._access = access
+        self._query_token = query_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refusal as a problem, else hand the request on."""
         if scope["type"] == "http":
             try:
-                scope.setdefault("state", {})["operator"] = self._access.check(Headers(scope=scope))
+                token = QueryParams(scope["query_string"]).get("token", "") if self._query_token else ""
+                scope.setdefault("state", {})["operator"] = self._access.check(Headers(scope=scope), token=token)
             except RefusedError as error:
                 await problem_response(error)(scope, receive, send)
                 return

@@ -8,7 +8,7 @@ import fcntl
 import importlib.util
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -22,9 +22,11 @@ from greenroom.control._live import live_routes
 from greenroom.control._login import Login
 from greenroom.errors import ConfigError, GreenroomError
 from greenroom.eventlog import EventLog, SigningKey
+from greenroom.fleet import Changes, Fleet, OpenOrcaFeed, Outside, Used, openorca_routes
+from greenroom.fleet import routes as fleet_routes
 from greenroom.ingest import Ingest, LiveWatch, WebhookIngest
 from greenroom.link import Controls, LiveKit, ObservePolicy, Observer
-from greenroom.sessions import Sessions
+from greenroom.sessions import Sessions, Usage, cost_of, load_prices
 from greenroom.sessions import routes as session_routes
 
 _log = logging.getLogger("greenroom.control")
@@ -76,6 +78,8 @@ class Plane:
         self.watch = LiveWatch(log, livekit, self.observer)
         self.controls = Controls(livekit, self.observer, log.append)
         self.feed = Feed(log)
+        self.fleet = Fleet(log, pricing=_price, outside=self._outside)
+        self.openorca = OpenOrcaFeed(self.fleet)
         self.login = Login(access, keys, log)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -89,18 +93,26 @@ class Plane:
             *self.login.routes(),
             *session_routes(self.sessions),
             *live_routes(self),
+            *fleet_routes(self.fleet),
             *self.feed.routes(self.observer.watching),
         ]
+
+    def openorca_routes(self) -> list[Route]:
+        """Return what is mounted under ``/openorca``."""
+        return openorca_routes(self.fleet, self.openorca)
 
     async def start(self) -> None:
         """Begin to follow what happens; the LiveKit server may come up later."""
         await self.feed.start()
+        await self.fleet.start()
         await self.watch.start()
+        self.fleet.listen(self._announce)
         self.sessions.listen(lambda changed: self.feed.announce("sessions.changed", {"ids": sorted(changed)}))
         self._tasks.append(asyncio.create_task(self._compare(), name="control compare"))
 
     async def hang_up(self) -> None:
         """End the answers that would never end by themselves, so that the HTTP server can stop."""
+        await self.openorca.aclose()
         await self.feed.aclose()
 
     async def aclose(self) -> None:
@@ -111,6 +123,8 @@ class Plane:
         await self.watch.aclose()
         await self.observer.aclose()
         await self.webhooks.aclose()
+        await self.openorca.aclose()
+        await self.fleet.aclose()
         await self.feed.aclose()
         await self.ingest.close()
         await self.livekit.aclose()
@@ -121,6 +135,18 @@ class Plane:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    def _announce(self, changes: Changes) -> None:
+        self.feed.announce("fleet.changed", changes.announcement())
+
+    def _outside(self) -> Outside:
+        healthy = {"the record of sessions": self.sessions.healthy, "the feed": self.feed.healthy}
+        return Outside(
+            failing_since=self.watch.failing_since,
+            behind=max(0, self.feed.head - self.sessions.position),
+            broken=tuple(name for name, well in healthy.items() if not well),
+            workers_known=self.watch.has_worker_list,
+        )
 
     async def _compare(self) -> None:
         """Make up for webhooks that were missed while nobody listened, and for servers that send none."""
@@ -159,6 +185,14 @@ async def open_plane(
         )
         plane = Plane(LiveKit(livekit_url, keys[0]), keys, access, settings, log=log, sessions=sessions)
         yield await stack.enter_async_context(plane)
+
+
+def _price(used: Iterable[Used]) -> float | None:
+    table = load_prices()
+    if table.currency != "USD":
+        return None
+    usage = [Usage(kind=each.kind, provider=each.provider, model=each.model, amounts=each.amounts) for each in used]
+    return cost_of(usage, table).amount
 
 
 @contextlib.contextmanager

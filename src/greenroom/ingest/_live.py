@@ -14,6 +14,7 @@ from greenroom.eventlog import EventLog, EventLogError, NewEvent
 from greenroom.ingest._worker_book import WORKERS, WorkerBook
 from greenroom.link import (
     AgentStateChanged,
+    AgentStatus,
     Call,
     JobInfo,
     LinkError,
@@ -22,7 +23,7 @@ from greenroom.link import (
     Observer,
     RoomRounds,
     WorkerList,
-    agent_states,
+    agents_seen,
 )
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class LiveWatch:
         self._rounds: RoomRounds | None = None
         self._calls: dict[str, Call] = {}
         self._states: dict[str, str] = {}
+        self._statuses: dict[str, AgentStatus] = {}
         self._tasks: list[asyncio.Task[None]] = []
         #: The latest list; what a page shows. ``None`` before the first.
         self.latest: WorkerList | None = None
@@ -161,11 +163,14 @@ class LiveWatch:
         if self._rounds is not None:
             for job_id, state in list(self._rounds.states.items()):
                 await self._tell_state(job_id, state)
+            for job_id, status in list(self._rounds.statuses.items()):
+                await self._tell_status(job_id, status)
 
     def _tell_observer(self, found: WorkerList) -> None:
         calls = {job.id: _call(job) for job in found.jobs if job.present and job.agent_identity and not job.waits}
         for job_id in self._calls.keys() - calls.keys():
             self._states.pop(job_id, None)
+            self._statuses.pop(job_id, None)
             if self._observer is not None:
                 self._observer.ended(job_id)
         for call in calls.values():
@@ -188,19 +193,20 @@ class LiveWatch:
                 _log.exception("the states of agents could not be taken in")
 
     async def look_at_states(self) -> None:
-        """Ask what the agents do that nobody listens to. Raises :class:`LinkError`, :class:`EventLogError`."""
-        observed = self._observer.observed if self._observer is not None else frozenset()
+        """Ask what the agents do, and say that they do. Raises :class:`LinkError`, :class:`EventLogError`."""
         rooms: dict[str, list[Call]] = {}
-        for job_id, call in self._calls.items():
-            if job_id not in observed:
-                rooms.setdefault(call.room, []).append(call)
+        for call in self._calls.values():
+            rooms.setdefault(call.room, []).append(call)
         gate = asyncio.Semaphore(_CONCURRENT)
 
         async def look(room: str, calls: list[Call]) -> None:
             async with gate:
-                states = await agent_states(self._livekit, room)
+                seen = await agents_seen(self._livekit, room)
             for call in calls:
-                await self._tell_state(call.job_id, states.get(call.agent_identity, ""))
+                found = seen.get(call.agent_identity)
+                if found is not None:
+                    await self._tell_state(call.job_id, found.state)
+                    await self._tell_status(call.job_id, found.status)
 
         await asyncio.gather(*(look(room, calls) for room, calls in rooms.items()))
 
@@ -214,6 +220,12 @@ class LiveWatch:
         changed = NewEvent(AgentStateChanged(state=state, polled=True), self._clock())
         await self._events.append(f"session:{job_id}", [changed])
         self._states[job_id] = state
+
+    async def _tell_status(self, job_id: str, status: AgentStatus | None) -> None:
+        if status is None or self._statuses.get(job_id) == status or job_id not in self._calls:
+            return
+        await self._events.append(f"session:{job_id}", [NewEvent(status, self._clock())])
+        self._statuses[job_id] = status
 
 
 def _call(job: JobInfo) -> Call:

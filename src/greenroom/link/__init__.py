@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.link._agents import RoomRounds, agent_states
+from greenroom.link._agents import AgentSeen, RoomRounds, agents_seen
 from greenroom.link._api import LiveKit
 from greenroom.link._attendance import ObservePolicy, When
 from greenroom.link._controls import Controls, Listening
@@ -53,11 +53,14 @@ from greenroom.link._events import (
     WorkerSeen,
 )
 from greenroom.link._observer import Call, Observer
+from greenroom.link._status import AgentStatus, status_of_attributes, status_of_text
 from greenroom.link._webhooks import verify_webhook
 from greenroom.link._workers import JobInfo, WorkerInfo, WorkerList
 
 __all__ = [
+    "AgentSeen",
     "AgentStateChanged",
+    "AgentStatus",
     "AmdPredicted",
     "Call",
     "ControlEnd",
@@ -115,6 +118,8 @@ __all__ = [
     "WorkerInfo",
     "WorkerList",
     "WorkerSeen",
-    "agent_states",
+    "agents_seen",
+    "status_of_attributes",
+    "status_of_text",
     "verify_webhook",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from livekit.protocol import models
 
 from greenroom.link._api import LiveKit
 from greenroom.link._errors import NotFoundError
+from greenroom.link._status import AgentStatus, status_of_attributes
 from greenroom.link._workers import JobInfo, WorkerList
 
 STATE: Final = "lk.agent.state"
@@ -28,6 +29,8 @@ class RoomRounds:
         self._jobs: dict[str, str] = {}
         #: What each agent does, by job id, as of the last round.
         self.states: dict[str, str] = {}
+        #: What each agent says of its task, by job id, as of the last round.
+        self.statuses: dict[str, AgentStatus] = {}
 
     async def look(self) -> WorkerList:
         """Make one round. Raises :class:`LinkError`."""
@@ -41,6 +44,7 @@ class RoomRounds:
         jobs = tuple(job for found in await asyncio.gather(*map(visit, rooms)) for job in found)
         here = {job.id for job in jobs}
         self.states = {job_id: state for job_id, state in self.states.items() if job_id in here}
+        self.statuses = {job_id: status for job_id, status in self.statuses.items() if job_id in here}
         return WorkerList(version="", jobs=jobs)
 
     async def _visit(self, room: models.Room) -> list[JobInfo]:
@@ -53,6 +57,9 @@ class RoomRounds:
             job_id = await self._job_of(room.name, agent)
             if job_id:
                 self.states[job_id] = agent.attributes.get(STATE, "")
+                status = status_of_attributes(agent.attributes)
+                if status is not None:
+                    self.statuses[job_id] = status
                 found.append(_job(job_id, room, agent))
         return found
 
@@ -72,13 +79,24 @@ class RoomRounds:
         return self._jobs[agent.sid]
 
 
-async def agent_states(livekit: LiveKit, room: str) -> dict[str, str]:
-    """Return what the agents of a room do, by identity; only those that say so. Raises :class:`LinkError`."""
+class AgentSeen(NamedTuple):
+    """What an agent's attributes tell: its state, empty when it does not say, and what it says of its task."""
+
+    state: str
+    status: AgentStatus | None
+
+
+async def agents_seen(livekit: LiveKit, room: str) -> dict[str, AgentSeen]:
+    """Return what the agents of a room tell by their attributes, by identity. Raises :class:`LinkError`."""
     try:
         people = await livekit.list_participants(room)
     except NotFoundError:
         return {}
-    return {each.identity: each.attributes[STATE] for each in people if _is_agent(each) and STATE in each.attributes}
+    return {
+        each.identity: AgentSeen(each.attributes.get(STATE, ""), status_of_attributes(each.attributes))
+        for each in people
+        if _is_agent(each)
+    }
 
 
 def _is_agent(person: models.ParticipantInfo) -> bool:

@@ -26,7 +26,8 @@ from greenroom.link._attendance import Attendance, ObservePolicy, When
 from greenroom.link._errors import LinkError, NotFoundError
 from greenroom.link._observation import Observation, request_id
 from greenroom.link._observer_process import ObserverProcess, require_sdk
-from greenroom.link._pipe import Arrived, Attach, Attached, Detach, Heard, Left, Report, Say
+from greenroom.link._pipe import Arrived, Attach, Attached, Detach, Heard, Left, Report, Say, Stated
+from greenroom.link._status import status_of_text
 
 _log = logging.getLogger("greenroom.link.observer")
 
@@ -302,6 +303,9 @@ class Observer:
             return
         if isinstance(report, Heard):
             await self._hear(session, session.observation, report.payload)
+        elif isinstance(report, Stated):
+            if (status := status_of_text(report.text)) is not None:
+                await self._tell(session, [NewEvent(status, self._clock())])
         elif isinstance(report, Attached | Arrived):
             if isinstance(report, Attached) and not report.present:
                 return
@@ -320,9 +324,12 @@ class Observer:
                 waiting.answer.set_result(response)
         observation.answers.clear()
         if events:
-            self._start_writer()
-            # Waiting here holds up the process, and that the rooms: a log that is slow loses nothing.
-            await self._events.put((session.call.job_id, events))
+            await self._tell(session, events)
+
+    async def _tell(self, session: _Session, events: list[NewEvent]) -> None:
+        self._start_writer()
+        # Waiting here holds up the process, and that the rooms: a log that is slow loses nothing.
+        await self._events.put((session.call.job_id, events))
 
     def _on_left(self, session: _Session, report: Left) -> None:
         self._forget_number(session)

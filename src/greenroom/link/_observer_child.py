@@ -26,17 +26,20 @@ from greenroom.link._pipe import (
     Left,
     Report,
     Say,
+    Stated,
     commands,
     frame,
     read_frame,
 )
 
 TOPIC: Final = "lk.agent.session"
+STATUS_TOPIC: Final = "greenroom.status"
 CONNECT_TIMEOUT: Final = 15.0
 STREAM_TIMEOUT: Final = 10.0
 """How long one message may take to arrive. A stream that is never closed must not stop those behind it."""
 
 MAX_MESSAGE: Final = 16 * 1024 * 1024
+MAX_STATUS: Final = 16 * 1024
 
 
 class _Seat:
@@ -77,6 +80,7 @@ class _Seat:
         room.on("participant_disconnected", self._on_disconnected)
         room.on("disconnected", self._on_end)
         room.register_byte_stream_handler(TOPIC, self._on_stream)
+        room.register_text_stream_handler(STATUS_TOPIC, self._on_text)
         options = rtc.RoomOptions(auto_subscribe=False)
         await asyncio.wait_for(room.connect(command.url, command.token, options), CONNECT_TIMEOUT)
         await self._parent.tell(Attached(command.number, command.agent in room.remote_participants))
@@ -103,6 +107,20 @@ class _Seat:
         # Sessions answer everybody; what others ask the agent is not ours to hear.
         if identity == self._command.agent:
             self._streams.put_nowait(reader)
+
+    def _on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        if identity == self._command.agent:
+            self._parent.run(self._read_status(reader))
+
+    async def _read_status(self, reader: rtc.TextStreamReader) -> None:
+        text = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STREAM_TIMEOUT):
+                async for chunk in reader:
+                    text += chunk
+                    if len(text) > MAX_STATUS:
+                        return
+                await self._parent.tell(Stated(self._command.number, text))
 
     async def _listen(self) -> None:
         while True:

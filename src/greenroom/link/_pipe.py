@@ -57,6 +57,13 @@ class Heard(msgspec.Struct, frozen=True, tag="heard"):
     payload: bytes
 
 
+class Stated(msgspec.Struct, frozen=True, tag="stated"):
+    """The agent sent a text about its task."""
+
+    number: int
+    text: str
+
+
 class Left(msgspec.Struct, frozen=True, tag="left"):
     """The room has been left: ``ended``, ``left`` (the agent), ``refused`` (the join), ``lost`` or ``detached``."""
 
@@ -66,7 +73,7 @@ class Left(msgspec.Struct, frozen=True, tag="left"):
 
 
 Command: TypeAlias = Attach | Detach | Say
-Report: TypeAlias = Attached | Arrived | Heard | Left
+Report: TypeAlias = Attached | Arrived | Heard | Stated | Left
 
 _encoder: Final = msgspec.msgpack.Encoder()
 commands: Final = msgspec.msgpack.Decoder(Command)
