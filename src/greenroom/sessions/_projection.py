@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _BATCH: Final = 500
 _READERS: Final = 2
+_PAUSE: Final = 0.5
 
 
 class Sessions:
@@ -150,7 +152,11 @@ class Sessions:
             batch = [await self._records.get()]
             while len(batch) < _BATCH and not self._records.empty():
                 batch.append(self._records.get_nowait())
+            began = time.monotonic()
             await self._apply(batch)
+            if self._records.empty():
+                # A long call is written whole with each change of it: let some come together.
+                await asyncio.sleep(min(_PAUSE, time.monotonic() - began))
 
     async def _apply(self, batch: Sequence[Record]) -> None:
         try:

@@ -139,6 +139,7 @@ class Store:
             db.close()
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             path.with_name(name).unlink(missing_ok=True)
+        path.touch(mode=0o600)
         db = connect(path)
         db.executescript(f"BEGIN; {_TABLES} COMMIT;")
         db.execute("INSERT INTO meta VALUES ('schema', ?)", (want,))

@@ -301,6 +301,13 @@ def test_a_changed_price_table_makes_everything_anew(tmp_path: Path) -> None:
     second.close()
 
 
+def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:
+    store = Store(tmp_path / "sessions.db", load_prices())
+    store.apply(records(TOLD), len(TOLD))
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    store.close()
+
+
 def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     path.write_bytes(b"this is no database at all, not even nearly" * 100)
