@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from livekit.agents.telemetry import traces
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from greenroom.config import ApiKey
@@ -121,7 +122,7 @@ async def test_switched_off_it_answers_so_that_agents_stop(tmp_path: Path) -> No
     async with upload_desk(tmp_path, recording=False) as desk:
         response = await desk.send("logs", Logs().add("hello").encode())
         assert response.status_code == 401
-        assert b"data recording is disabled" in response.content
+        assert traces._UploadGate.is_disabled_response(response.status_code, response.content)
         assert await desk.log.head() == 0
 
 
@@ -156,7 +157,8 @@ async def test_a_full_house_is_told_to_come_again(tmp_path: Path) -> None:
                         break
         finally:
             held.set()
-        assert refusal(response.content).details[0].Unpack(RetryInfo())
+        # As LiveKit's own uploader reads it.
+        assert traces._parse_retry_delay(response.content) == 2.0
         assert (await first).status_code == 200
         assert "recording.stored" in await types(desk)
 
