@@ -54,7 +54,7 @@ describe("a message about the agent's session", () => {
 
   it("tells what went wrong in the agent", () => {
     const message = readAgentMessage(encoded({ case: "error", value: { message: "no model" } as never }));
-    expect(message).toEqual({ tools: [], fault: "no model", interrupted: null });
+    expect(message).toEqual({ tools: [], fault: "no model", interrupted: null, standIns: [] });
   });
 
   it("tells which words were said of those that were cut short", () => {
@@ -71,9 +71,26 @@ describe("a message about the agent's session", () => {
   });
 
   it("is nothing when it is about something else or unreadable", () => {
-    const nothing = { tools: [], fault: null, interrupted: null };
+    const nothing = { tools: [], fault: null, interrupted: null, standIns: [] };
     expect(readAgentMessage(encoded({ case: "agentStateChanged", value: {} as never }))).toEqual(nothing);
     expect(readAgentMessage(new Uint8Array([255, 255, 255]))).toEqual(nothing);
     expect(readAgentMessage(new Uint8Array())).toEqual(nothing);
+  });
+});
+
+describe("a message about usage", () => {
+  it("tells which models that were used are stand-ins of Greenroom's", () => {
+    const used = (...modelUsage: object[]) =>
+      readAgentMessage(encoded({ case: "sessionUsageUpdated", value: { usage: { modelUsage } } as never })).standIns;
+    const usage = (name: string, model: string, provider = "greenroom") => ({
+      usage: { case: name, value: { provider, model } },
+    });
+    expect(used(usage("llm", "offline-patterns"))).toEqual(["mind"]);
+    expect(used(usage("stt", "pocketsphinx-en-us"), usage("tts", "flite-slt"))).toEqual(["ear", "voice"]);
+    expect(used(usage("llm", "gpt-4.1-mini", "openai"), usage("tts", "flite-rms"))).toEqual(["voice"]);
+    expect(used(usage("llm", "offline-patterns", "somebody"), usage("stt", "whisper"), usage("eot", "flite-"))).toEqual(
+      [],
+    );
+    expect(used({})).toEqual([]);
   });
 });

@@ -2,11 +2,14 @@
 import {
   type AgentSessionEvent_ConversationItemAdded,
   type AgentSessionEvent_FunctionToolsExecuted,
+  type AgentSessionEvent_SessionUsageUpdated,
   type AgentSessionEvent_ToolExecutionUpdated,
   AgentSessionMessage,
   ChatRole,
+  type ModelUsage,
   ToolCallStatus,
 } from "livekit-agent-session";
+import type { StandIn } from "./standIns.ts";
 import type { ToolOutcome, ToolReport } from "./transcript.ts";
 
 export interface AgentMessage {
@@ -14,9 +17,11 @@ export interface AgentMessage {
   readonly fault: string | null;
   /** Of words that were cut short: those that were said. */
   readonly interrupted: string | null;
+  /** The parts of the agent that have been used so far and stand in for a service. */
+  readonly standIns: readonly StandIn[];
 }
 
-const nothing: AgentMessage = { tools: [], fault: null, interrupted: null };
+const nothing: AgentMessage = { tools: [], fault: null, interrupted: null, standIns: [] };
 
 /** Reads one message. What this page does not show, or cannot read, is nothing. */
 export function readAgentMessage(bytes: Uint8Array): AgentMessage {
@@ -45,6 +50,8 @@ export function readAgentMessage(bytes: Uint8Array): AgentMessage {
       return { ...nothing, tools: executed(event.value) };
     case "conversationItemAdded":
       return { ...nothing, interrupted: interruptedWords(event.value) };
+    case "sessionUsageUpdated":
+      return { ...nothing, standIns: usedStandIns(event.value) };
     case "error":
       return { ...nothing, fault: event.value.message };
     default:
@@ -57,6 +64,20 @@ function interruptedWords({ item }: AgentSessionEvent_ConversationItemAdded): st
   const { role, interrupted, content } = item.item.value;
   if (role !== ChatRole.ASSISTANT || !interrupted) return null;
   return content.map(({ payload }) => payload.value ?? "").join("");
+}
+
+function usedStandIns({ usage }: AgentSessionEvent_SessionUsageUpdated): StandIn[] {
+  return (usage?.modelUsage ?? []).flatMap((used) => standInOf(used) ?? []);
+}
+
+/** How `greenroom.offline` calls itself and its models. */
+function standInOf({ usage }: ModelUsage): StandIn | null {
+  if (usage.value?.provider !== "greenroom") return null;
+  const { model } = usage.value;
+  if (usage.case === "stt" && model.startsWith("pocketsphinx-")) return "ear";
+  if (usage.case === "llm" && model === "offline-patterns") return "mind";
+  if (usage.case === "tts" && model.startsWith("flite-")) return "voice";
+  return null;
 }
 
 function executed(event: AgentSessionEvent_FunctionToolsExecuted): ToolReport[] {

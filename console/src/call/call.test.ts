@@ -11,6 +11,7 @@ import {
   type PersonReport,
   settling,
   silentAgentGrace,
+  standInsOf,
 } from "./call.ts";
 import { endOf, endOfJoin } from "./endings.ts";
 
@@ -88,7 +89,7 @@ describe("the agent", () => {
   it("is remembered when it leaves, until one comes back", () => {
     const gone = after(...joined, agent("listening"), { type: "gone", identity: "agent-1" });
     expect(agentOf(gone)).toBeNull();
-    expect(gone.departed).toEqual({ name: "front-desk", at: 1004 });
+    expect(gone.departed).toEqual({ identity: "agent-1", name: "front-desk", at: 1004 });
     expect(advance(gone, agent(null, "agent-2"), 2000).departed).toBeNull();
   });
 
@@ -96,6 +97,20 @@ describe("the agent", () => {
     const call = after(...joined, agent("listening"), agent("idle", "agent-2"), { type: "gone", identity: "agent-1" });
     expect(call.departed).toBeNull();
     expect(agentOf(call)).toMatchObject({ identity: "agent-2" });
+  });
+
+  it("has the stand-ins that it told of, before it was seen and after it left, until another one is there", () => {
+    const told: CallEvent = { type: "stand-ins", identity: "agent-1", parts: ["mind"] };
+    expect(standInsOf(after(...joined, told))).toEqual([]);
+    const call = after(...joined, told, agent("listening"));
+    expect(standInsOf(call)).toEqual(["mind"]);
+    expect(advance(call, told, 2000)).toBe(call);
+    const more = advance(call, { ...told, parts: ["mind", "voice"] }, 2000);
+    expect(standInsOf(more)).toEqual(["mind", "voice"]);
+    const gone = advance(more, { type: "gone", identity: "agent-1" }, 3000);
+    expect(standInsOf(gone)).toEqual(["mind", "voice"]);
+    expect(standInsOf(advance(gone, agent("listening", "agent-2"), 4000))).toEqual([]);
+    expect(standInsOf(advance(gone, { type: "asked", request }, 4000))).toEqual([]);
   });
 });
 

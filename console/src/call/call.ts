@@ -8,6 +8,7 @@ import {
   type Transcript,
   type TranscriptEvent,
 } from "./transcript.ts";
+import { type StandIn, withStandIns } from "./standIns.ts";
 import { noVoice, type Voice, voiceAfter, type VoiceEvent } from "./voice.ts";
 
 /** What the caller chose. */
@@ -63,7 +64,9 @@ export interface Call {
   /** Everybody else, in the order they came. */
   readonly others: readonly Person[];
   /** The last agent that left, while none is there. */
-  readonly departed: { readonly name: string; readonly at: number } | null;
+  readonly departed: { readonly identity: string; readonly name: string; readonly at: number } | null;
+  /** By the identity of an agent that told them: which of its parts stand in for a service. */
+  readonly standIns: Readonly<Record<string, readonly StandIn[]>>;
   readonly transcript: Transcript;
   readonly voice: Voice;
 }
@@ -85,6 +88,7 @@ export type CallEvent =
   | { readonly type: "resumed" }
   | { readonly type: "present"; readonly person: PersonReport }
   | { readonly type: "gone"; readonly identity: string }
+  | { readonly type: "stand-ins"; readonly identity: string; readonly parts: readonly StandIn[] }
   | { readonly type: "ended"; readonly end: CallEnd }
   | { readonly type: "transcript"; readonly event: TranscriptEvent }
   | { readonly type: "voice"; readonly event: VoiceEvent };
@@ -96,6 +100,7 @@ export const noCall: Call = {
   me: null,
   others: [],
   departed: null,
+  standIns: {},
   transcript: emptyTranscript,
   voice: noVoice,
 };
@@ -121,6 +126,11 @@ export function advance(call: Call, event: CallEvent, at: number): Call {
       return admit(call, event.person, at);
     case "gone":
       return dismiss(call, event.identity, at);
+    case "stand-ins": {
+      const known = call.standIns[event.identity] ?? [];
+      const parts = withStandIns(known, event.parts);
+      return parts === known ? call : { ...call, standIns: { ...call.standIns, [event.identity]: parts } };
+    }
     case "ended": {
       if (call.connection.at === "idle" || call.connection.at === "ended") return call;
       const since = call.connection.at === "joining" ? null : call.connection.since;
@@ -152,12 +162,18 @@ function dismiss(call: Call, identity: string, at: number): Call {
   if (person === undefined) return call;
   const others = call.others.filter((other) => other !== person);
   const lastAgent = person.role === "agent" && !others.some((other) => other.role === "agent");
-  return { ...call, others, departed: lastAgent ? { name: person.name, at } : call.departed };
+  return { ...call, others, departed: lastAgent ? { identity, name: person.name, at } : call.departed };
 }
 
 /** The agent that the visitor talks to: the first one there. */
 export function agentOf(call: Call): Person | null {
   return call.others.find((person) => person.role === "agent") ?? null;
+}
+
+/** Which parts of that agent stand in for a service; of one that left, those that did. */
+export function standInsOf(call: Call): readonly StandIn[] {
+  const agent = agentOf(call) ?? call.departed;
+  return (agent === null ? undefined : call.standIns[agent.identity]) ?? [];
 }
 
 export function isInCall(call: Call): boolean {

@@ -131,9 +131,10 @@ export class Link {
     });
     this.#room.registerByteStreamHandler(topic.session, (reader, { identity }) => {
       void reader.readAll().then((parts) => {
-        const { tools, fault, interrupted } = readAgentMessage(joined(parts));
+        const { tools, fault, interrupted, standIns } = readAgentMessage(joined(parts));
         for (const report of tools) this.#say({ type: "tool", report });
         if (interrupted !== null) this.#say({ type: "interrupted", identity, text: interrupted });
+        if (standIns.length > 0) this.#report({ type: "stand-ins", identity, parts: standIns });
         if (fault !== null) this.#say({ type: "fault", id: reader.info.id, text: fault });
       }, ignore);
     });

@@ -9,6 +9,7 @@ import { clock, useNow } from "../ui/time.ts";
 import { Composer } from "./Composer.tsx";
 import styles from "./Conversation.module.css";
 import { NoticeBar } from "./NoticeBar.tsx";
+import { StandInNote } from "./StandInNote.tsx";
 import { TranscriptView } from "./TranscriptView.tsx";
 import { VoiceBar } from "./VoiceBar.tsx";
 
@@ -64,6 +65,7 @@ export function Conversation({ call, controller, agents, sideOpen, onToggleSide 
           </Button>
         ) : null}
       </header>
+      <StandInNote call={call} />
       <TranscriptView call={call} />
       <footer className={styles["foot"]}>
         {notice === null ? null : <NoticeBar notice={notice} now={now} ended={!inCall} act={act} />}
