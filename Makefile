@@ -45,7 +45,7 @@ bench: setup $(STAMPS)/load ## Print the figures, each beside what is expected o
 	$(BIN)/python -m bench
 
 chaos: setup ## Run only the hostile-input tests, and the leak tests at full length.
-	GREENROOM_CYCLES=5000 $(BIN)/pytest -m chaos
+	GREENROOM_CHAOS=long GREENROOM_CYCLES=5000 $(BIN)/pytest -m chaos
 
 clean: ## Remove everything that was built.
 	rm -rf $(STAMPS) .venv target console/node_modules src/greenroom/control/static src/greenroom/_media/*.so
