@@ -76,8 +76,10 @@ class OpenOrcaFeed:
                 now = loop.time()
                 first = self._end - len(self._frames)
                 if place < first or now >= due:
-                    yield self._everything()
+                    everything = self._everything()
+                    # What is told while this is being sent comes after it.
                     place, due = self._end, now + self._replace_every
+                    yield everything
                     continue
                 news = self._news
                 frames = [self._frames[number - first] for number in range(place, self._end)]
