@@ -306,6 +306,28 @@ def session(
     return session_command(options or ApiOptions(), session_id, follow=follow, as_json=as_json)
 
 
+@app.command
+def why(
+    room: str,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[ApiOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Say why a room has no agent, why it is silent or why it is gone, with the events that show it.
+
+    Parameters
+    ----------
+    room
+        The room's name, whose latest room it is then; its sid; or the id of a session in it.
+    as_json
+        Print a JSON object.
+    """
+    from greenroom.cli.why import why_command  # noqa: PLC0415
+
+    return why_command(options or ApiOptions(), room, as_json=as_json)
+
+
 app.command(log)
 
 

@@ -19,6 +19,7 @@ from greenroom.config import ApiKey
 from greenroom.control._feed import Feed
 from greenroom.control._guard import Access
 from greenroom.control._live import live_routes
+from greenroom.control._log import log_routes
 from greenroom.control._login import Login
 from greenroom.errors import ConfigError, GreenroomError
 from greenroom.eventlog import EventLog, SigningKey
@@ -93,6 +94,7 @@ class Plane:
             *self.login.routes(),
             *session_routes(self.sessions),
             *live_routes(self),
+            *log_routes(self),
             *fleet_routes(self.fleet),
             *self.feed.routes(self.observer.watching),
         ]

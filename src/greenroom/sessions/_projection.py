@@ -18,6 +18,7 @@ from greenroom.sessions._peaks import PeakMaker
 from greenroom.sessions._prices import PriceTable, load_prices
 from greenroom.sessions._query import SessionQuery
 from greenroom.sessions._reader import Peaks, Reader, SessionPage
+from greenroom.sessions._state import RoomState
 from greenroom.sessions._store import Store
 from greenroom.sessions._view import Session
 
@@ -122,6 +123,10 @@ class Sessions:
     async def session(self, session: str) -> Session:
         """Return a session. Raises :class:`SessionNotFoundError`."""
         return await self._ask(lambda: self._reader.session(session))
+
+    async def rooms(self, room: str) -> list[RoomState]:
+        """Return the rooms with this name or sid, as webhooks tell of them."""
+        return await self._ask(lambda: self._reader.rooms(room))
 
     async def peaks(self, blob: str) -> Peaks:
         """Return the peaks of a recording."""

@@ -10,6 +10,7 @@ import msgspec
 
 from greenroom.errors import GreenroomError
 from greenroom.sessions._query import SessionQuery, place_of, sql_of
+from greenroom.sessions._state import RoomState
 from greenroom.sessions._view import Session, SessionSummary
 
 
@@ -44,6 +45,7 @@ class Reader:
         self._connections: list[sqlite3.Connection] = []
         self._summaries = msgspec.json.Decoder(SessionSummary)
         self._sessions = msgspec.json.Decoder(Session)
+        self._rooms = msgspec.json.Decoder(RoomState)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -64,6 +66,12 @@ class Reader:
         if row is None:
             raise SessionNotFoundError(f"There is no session '{session[:80]}'", fix="List them: GET /api/sessions")
         return self._sessions.decode(row[0])
+
+    def rooms(self, room: str) -> list[RoomState]:
+        """Return the rooms with this name or sid."""
+        named = "json_extract(CAST(state AS TEXT), '$.name') = ?"
+        rows = self._db.execute(f"SELECT state FROM room WHERE sid = ? OR {named}", (room, room))  # noqa: S608 - constant
+        return [self._rooms.decode(row[0]) for row in rows]
 
     def position(self, session: str) -> int:
         """Return the position of the last event of a session; 0 when there is none."""
