@@ -14,6 +14,7 @@ from bench import (
     dispatch,
     engine,
     eventlog,
+    fleet,
     ingest,
     media,
     rooms,
@@ -37,6 +38,7 @@ BENCHES = {
     "dev": dev.run,
     "eventlog": eventlog.run,
     "ingest": ingest.run,
+    "fleet": fleet.run,
     "speech": speech.run,
     "voice": voice.run,
 }

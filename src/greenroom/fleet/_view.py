@@ -253,7 +253,8 @@ def _machines(state: FleetState, now: float) -> Iterable[FleetMachine]:
 
 
 def _machine(worker: WorkerInfo, gone: float | None) -> FleetMachine:
-    jobs = worker.job_count if worker.job_count is not None else len(worker.jobs)
+    # The worker's own count comes later than what the server knows to be there.
+    jobs = max(worker.job_count or 0, len(worker.jobs))
     return FleetMachine(
         id=f"machine:{worker.id}",
         name=f"{worker.agent_name or UNNAMED} ({worker.id})",
