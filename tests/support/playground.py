@@ -24,6 +24,11 @@ class Playground:
         """The agent's state in the panel."""
         return self.page.get_by_test_id("agent-state")
 
+    @property
+    def stand_ins(self) -> Locator:
+        """The line about stand-ins; empty while there is nothing to say."""
+        return self.page.get_by_test_id("stand-ins")
+
     def said(self, text: str, *, by: str = "agent", phase: str = "done") -> Locator:
         """A line of the transcript."""
         return self.page.locator(f"li[data-role={by}][data-phase={phase}]").filter(has_text=text)

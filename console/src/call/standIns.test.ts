@@ -6,7 +6,7 @@ describe("the line about stand-ins", () => {
     expect(standInLine(["ear", "mind", "voice"])).toEqual({
       text:
         "This agent uses stand-ins: PocketSphinx listens, patterns answer, flite speaks. " +
-        "Good for trying things out; not what a caller should hear.",
+        "For trying things out; not what a caller should hear.",
       page: "docs/speech.md",
     });
     expect(standInLine(["voice"])?.text).toContain("uses a stand-in: flite speaks.");

@@ -24,5 +24,5 @@ export function standInLine(parts: readonly StandIn[]): { readonly text: string;
   const uses = parts.length === 1 ? "a stand-in" : "stand-ins";
   const text = `This agent uses ${uses}: ${parts.map((part) => does[part]).join(", ")}.`;
   const page = parts.every((part) => part === "mind") ? "docs/offline.md" : "docs/speech.md";
-  return { text: `${text} Good for trying things out; not what a caller should hear.`, page };
+  return { text: `${text} For trying things out; not what a caller should hear.`, page };
 }

@@ -10,7 +10,7 @@ export function StandInNote({ call }: { call: Call }) {
     <div role="status" aria-atomic="true" className={styles["note"]} data-testid="stand-ins">
       {line === null ? null : (
         <p>
-          {line.text} More in <span className={styles["page"]}>{line.page}</span>.
+          {line.text} See <span className={styles["page"]}>{line.page}</span>.
         </p>
       )}
     </div>

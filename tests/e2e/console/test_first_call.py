@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from support.accessibility import barriers
 from support.browser import visitor
 from support.playground import Playground
 from support.program import greenroom
@@ -25,6 +26,11 @@ async def test_a_person_joins_types_and_the_agent_answers_and_uses_its_tools(bro
         await playground.join("front-desk")
         await expect(playground.said("Harbour Clinic")).to_be_visible(timeout=60_000)
         await expect(playground.state).to_have_text("listening")
+
+        # Nobody spoke: what hears and what speaks were not used, so they are not named.
+        await expect(playground.stand_ins).to_contain_text("uses a stand-in: patterns answer.")
+        await expect(playground.stand_ins).to_contain_text("docs/offline.md")
+        assert await barriers(page) == []
 
         await playground.say("What is free on Monday?")
         await expect(playground.tool("check_availability")).to_contain_text('day: "Monday"')

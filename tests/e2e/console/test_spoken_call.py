@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session"), pytest
 
 GREETING = "Hello, this is the front desk of Harbour Clinic. How can I help you?"
 WHERE = "We are at 1 Harbour Street, across from the ferry."
+STAND_INS = "uses stand-ins: PocketSphinx listens, patterns answer, flite speaks."
 SPOKEN = (
     "this is the front desk of harbour clinic",
     "we are at one harbour street across from the ferry",
@@ -65,6 +66,8 @@ async def test_a_visitor_asks_aloud_hears_the_answer_and_cuts_it_short(tmp_path:
         await expect(playground.said("how do I get there", by="visitor")).to_be_visible()
         await expect(playground.said(WHERE)).to_be_visible(timeout=30_000)
         await expect(playground.state).to_have_text("listening")
+
+        await expect(playground.stand_ins).to_contain_text(STAND_INS)
 
         assert "What would suit you" not in await cut.inner_text()
         shown = await page.evaluate("[...shown]")

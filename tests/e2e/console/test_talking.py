@@ -6,6 +6,8 @@ import pytest
 from livekit.protocol.agent_pb import agent_session
 from playwright.async_api import expect
 
+from support.session_events import tell
+
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -130,20 +132,14 @@ async def test_what_is_typed_before_anybody_can_hear_it_waits_and_is_sent_in_ord
 async def test_tool_calls_and_errors_of_the_agent_stand_in_the_transcript(house) -> None:
     page, agent = await house.call()
 
-    async def publish(**event: object) -> None:
-        message = agent_session.AgentSessionMessage(event=agent_session.AgentSessionEvent(**event))
-        writer = await agent.me.stream_bytes("AS_1", topic="lk.agent.session")
-        await writer.write(message.SerializeToString())
-        await writer.aclose()
-
     call = agent_session.FunctionCall(call_id="c1", name="look_up", arguments='{"day": "Monday"}')
     update = agent_session.AgentSessionEvent.ToolExecutionUpdated
-    await publish(tool_execution_updated=update(started=update.Started(function_call=call)))
+    await tell(agent, tool_execution_updated=update(started=update.Started(function_call=call)))
     await expect(page.tool("look_up", "running")).to_contain_text('day: "Monday"')
     ended = update.Ended(id="c1", call_id="c1", status=agent_session.TC_DONE, message="nothing free")
-    await publish(tool_execution_updated=update(ended=ended))
+    await tell(agent, tool_execution_updated=update(ended=ended))
     await expect(page.tool("look_up")).to_contain_text("nothing free")
-    await publish(error=agent_session.AgentSessionEvent.Error(message="the model is gone"))
+    await tell(agent, error=agent_session.AgentSessionEvent.Error(message="the model is gone"))
     await expect(page.page.get_by_label("Transcript")).to_contain_text("the model is gone")
 
 

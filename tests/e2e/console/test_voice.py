@@ -20,6 +20,7 @@ from support.browser import chromium
 from support.page_sound import Speech, hears_speech, listen, plays, speech
 from support.playground import Playground
 from support.rtc_peer import Peer
+from support.session_events import tell
 from support.sound import TIMEOUT, Ear, tone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -334,12 +335,7 @@ class TestTranscript:
         content = [agent_session.ChatMessage.ChatContent(text="We are open")]
         said = agent_session.ChatMessage(role=agent_session.ASSISTANT, interrupted=True, content=content)
         item = agent_session.ChatContext.ChatItem(message=said)
-        event = agent_session.AgentSessionEvent(
-            conversation_item_added=agent_session.AgentSessionEvent.ConversationItemAdded(item=item)
-        )
-        stream = await agent.me.stream_bytes("AS_1", topic="lk.agent.session")
-        await stream.write(agent_session.AgentSessionMessage(event=event).SerializeToString())
-        await stream.aclose()
+        await tell(agent, conversation_item_added=agent_session.AgentSessionEvent.ConversationItemAdded(item=item))
         line = page.said("We are open", phase="interrupted")
         await expect(line).to_contain_text("interrupted")
         await expect(line).not_to_contain_text("from nine")
