@@ -18,6 +18,7 @@ _Answer = TypeVar("_Answer")
 
 # Longer than the feed's heartbeat, which comes every ten seconds.
 _PATIENCE: Final = 30.0
+_CHUNK: Final = 256 * 1024
 _LONGEST_PROBLEM: Final = 1 << 20
 _LOGIN: Final = "Run greenroom login --token where its API key is, and pass what it prints as GREENROOM_TOKEN"
 
@@ -81,6 +82,12 @@ class Api:
                 if answer.status != http.HTTPStatus.OK:
                     self._refused(answer)
             yield answer
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """Yield what is at a path, by and by."""
+        with self.open(path) as answer, self._errors():
+            while part := answer.read(_CHUNK):
+                yield part
 
     def events(self, **asked: Any) -> Iterator[tuple[str, Any]]:
         """Yield the name and the data of each event that ``/api/events`` tells, until it ends."""

@@ -307,6 +307,31 @@ def session(
 
 
 @app.command
+def export(
+    session_id: str,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[ApiOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Write one call to an archive: transcript, audio, trace, and the log's proof, which is checked.
+
+    Parameters
+    ----------
+    session_id
+        Its id, as much of its beginning as no other has, or last.
+    output
+        The file, which must not be there yet, or a directory; SESSION_ID.tar.gz here by default.
+    as_json
+        Print a JSON object.
+    """
+    from greenroom.cli.export import export_command  # noqa: PLC0415
+
+    return export_command(options or ApiOptions(), session_id, output, as_json=as_json)
+
+
+@app.command
 def why(
     room: str,
     /,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenroom.sessions._archive_proof import ArchiveError, ArchiveProof, check_archive
 from greenroom.sessions._events import (
     ChatHistory,
     EvaluationRecorded,
@@ -36,6 +37,8 @@ from greenroom.sessions._values import attributes, plain
 from greenroom.sessions._view import Participant, Session, SessionSummary, view
 
 __all__ = [
+    "ArchiveError",
+    "ArchiveProof",
     "ChatHistory",
     "ChatItem",
     "Cost",
@@ -77,6 +80,7 @@ __all__ = [
     "Waveform",
     "archive",
     "attributes",
+    "check_archive",
     "cost_of",
     "item_of",
     "load_prices",

@@ -28,7 +28,7 @@ def options_of(command: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("command", ["dev", "server", "doctor", "sessions", "session", "talk", "token", "why"])
+@pytest.mark.parametrize("command", ["dev", "server", "doctor", "export", "sessions", "session", "talk", "token", "why"])
 def test_every_option_stands_in_the_page(command: str) -> None:
     options = options_of(command)
     assert options
