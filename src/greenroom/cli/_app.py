@@ -353,6 +353,30 @@ def why(
     return why_command(options or ApiOptions(), room, as_json=as_json)
 
 
+@app.command
+def top(
+    *,
+    once: bool = False,
+    every: float = 1.0,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    options: Annotated[ApiOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Show the fleet as it is: workers and their load, calls, what agents do, and how fast they answer.
+
+    Parameters
+    ----------
+    once
+        Show it once.
+    every
+        Seconds between two looks.
+    as_json
+        Print a JSON object each time.
+    """
+    from greenroom.cli.top import TopRequest, top_command  # noqa: PLC0415
+
+    return top_command(options or ApiOptions(), TopRequest(once=once, every=every, as_json=as_json))
+
+
 app.command(log)
 
 

@@ -31,8 +31,8 @@ class Entry:
         self.room = room
         self.peers = peers
         self.seen = found
-        self.agent_json = msgspec.json.encode(found.agent)
-        self.task_json = msgspec.json.encode(found.task)
+        self.agent_json = listed(found.agent)
+        self.task_json = listed(found.task)
         self.made: dict[str, bytes] = {}
 
     @property
@@ -225,6 +225,11 @@ class Index:
             if len(calls) > 1:
                 found[name] = _merged(calls)
         return found
+
+
+def listed(found: msgspec.Struct) -> bytes:
+    """Return JSON with a comma before it, as it stands in a list."""
+    return b"," + msgspec.json.encode(found)
 
 
 def _merged(calls: list[Entry]) -> FleetAgent:

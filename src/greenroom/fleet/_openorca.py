@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from greenroom import __version__
 from greenroom.fleet._index import Entry
 from greenroom.fleet._shapes import FleetAction, FleetAgent, FleetHealth, FleetMachine, FleetSwarm, FleetTask
-from greenroom.fleet._view import Look
+from greenroom.fleet._view import Look, with_lists
 
 RUNTIME: Final = "livekit-agents"
 DOMAINS: Final = frozenset({"communications", "productivity", "research", "development", "automation"})
@@ -38,44 +39,30 @@ _ACTIONS: Final = {
 _TASKS: Final = {"ended": "completed"}
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """OpenOrca's ``ClawOrchestratorData`` with ``meta``."""
-
-    machines: list[Any]
-    agents: list[Any]
-    tasks: list[Any]
-    actionLog: list[Any]  # noqa: N815 - OpenOrca's name
-    interventions: list[Any]
-    swarms: list[Any]
-    fleetHealth: dict[str, Any]  # noqa: N815
-    meta: dict[str, Any]
-
-
 def snapshot(look: Look) -> bytes:
-    """Return everything as JSON."""
-    agents = (
-        entry_agent(each, look.at) if isinstance(each, Entry) else encode(agent(each, look.at))
-        for each in look.agents()
-    )
-    tasks = [*(entry_task(entry) for entries in (look.live.entries, look.offline) for entry in entries)]
-    tasks += [encode(task(each)) for each in look.pending]
-    return msgspec.json.encode(
-        Snapshot(
-            machines=[machine(each, look.at) for each in look.machines],
-            agents=[msgspec.Raw(each) for each in agents],
-            tasks=[msgspec.Raw(each) for each in tasks],
-            actionLog=[action(each) for each in look.actions],
-            interventions=[],
-            swarms=[swarm(each) for each in look.swarms],
-            fleetHealth=health(look.health),
-            meta={
-                "runtime": RUNTIME,
-                "runtimeVersion": __version__,
-                "generatedAt": moment(look.at),
-                "connectionStatus": connection(look.health),
-            },
-        )
-    )
+    """Return everything as JSON: OpenOrca's ``ClawOrchestratorData`` with ``meta``."""
+    agents: list[bytes] = []
+    for each in look.agents():
+        if isinstance(each, Entry):
+            agents += _agent_pieces(each, look.at)
+        else:
+            agents.append(b"," + encode(agent(each, look.at)))
+    tasks = [_task_piece(entry) for entries in (look.live.entries, look.offline) for entry in entries]
+    tasks += [b"," + encode(task(each)) for each in look.pending]
+    rest = {
+        "machines": [machine(each, look.at) for each in look.machines],
+        "actionLog": [action(each) for each in look.actions],
+        "interventions": [],
+        "swarms": [swarm(each) for each in look.swarms],
+        "fleetHealth": health(look.health),
+        "meta": {
+            "runtime": RUNTIME,
+            "runtimeVersion": __version__,
+            "generatedAt": moment(look.at),
+            "connectionStatus": connection(look.health),
+        },
+    }
+    return with_lists(encode(rest), {"agents": agents, "tasks": tasks})
 
 
 def agent(found: FleetAgent, now: float) -> dict[str, Any]:
@@ -181,21 +168,37 @@ def connection(found: FleetHealth) -> str:
 
 def entry_task(entry: Entry) -> bytes:
     """Return the task of a call as JSON."""
-    made = entry.made.get("task")
-    if made is None:
-        made = entry.made["task"] = encode(task(entry.seen.task))
-    return made
+    return _task_piece(entry)[1:]
 
 
 def entry_agent(entry: Entry, now: float) -> bytes:
-    """Return the agent of a call as JSON: all of it but how long it has run is made once."""
+    """Return the agent of a call as JSON."""
+    return b"".join(_agent_pieces(entry, now))[1:]
+
+
+def _task_piece(entry: Entry) -> bytes:
+    made = entry.made.get("task")
+    if made is None:
+        made = entry.made["task"] = b"," + encode(task(entry.seen.task))
+    return made
+
+
+def _agent_pieces(entry: Entry, now: float) -> tuple[bytes, bytes]:
+    """Return an agent's JSON, with a comma before it: what is made once, and how long it has run."""
+    found = entry.seen.agent
     made = entry.made.get("agent")
     if made is None:
-        found = agent(entry.seen.agent, now)
-        del found["uptime"]
-        made = entry.made["agent"] = encode(found)[:-1]
-    started, ended = entry.seen.agent.started_at, entry.ended_at
-    return b'%s,"uptime":"%s"}' % (made, uptime(started, now if ended is None else ended).encode())
+        fields = agent(found, now)
+        del fields["uptime"]
+        made = entry.made["agent"] = b',%s,"uptime":"' % encode(fields)[:-1]
+    if found.started_at is None:
+        return made, b'unknown"}'
+    return made, _lasting(int((now if found.ended_at is None else found.ended_at) - found.started_at) // 60)
+
+
+@lru_cache(4096)
+def _lasting(minutes: int) -> bytes:
+    return b'%s"}' % uptime(0.0, 60.0 * minutes).encode()
 
 
 def encode(found: Any) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 
 from greenroom.fleet._calls import UNNAMED, Pricing, ended_at, waiting_task
 from greenroom.fleet._health import Outside, reasons
-from greenroom.fleet._index import NANO, Entry, Index, Live
+from greenroom.fleet._index import NANO, Entry, Index, Live, listed
 from greenroom.fleet._shapes import (
     FleetAction,
     FleetAgent,
@@ -64,15 +64,14 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         yield from self.idle
 
     def agents_json(self) -> list[bytes]:
-        """Return every agent as JSON."""
+        """Return every agent as JSON, with a comma before it."""
         if self.merged:
-            return [each.agent_json if isinstance(each, Entry) else msgspec.json.encode(each) for each in self.agents()]
-        return [*self.live.agents, *(entry.agent_json for entry in self.offline), *map(msgspec.json.encode, self.idle)]
+            return [each.agent_json if isinstance(each, Entry) else listed(each) for each in self.agents()]
+        return [*self.live.agents, *(entry.agent_json for entry in self.offline), *map(listed, self.idle)]
 
     def tasks_json(self) -> list[bytes]:
-        """Return every task as JSON."""
-        pending = map(msgspec.json.encode, self.pending)
-        return [*self.live.tasks, *(entry.task_json for entry in self.offline), *pending]
+        """Return every task as JSON, with a comma before it."""
+        return [*self.live.tasks, *(entry.task_json for entry in self.offline), *map(listed, self.pending)]
 
     def view(self, position: int) -> FleetView:
         """Return it whole."""
@@ -99,10 +98,23 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
             machines=self.machines,
             swarms=self.swarms,
         )
-        fields = msgspec.structs.asdict(rest)
-        fields["agents"] = msgspec.Raw(b"[" + b",".join(self.agents_json()) + b"]")
-        fields["tasks"] = msgspec.Raw(b"[" + b",".join(self.tasks_json()) + b"]")
-        return msgspec.json.encode(fields)
+        fields = {
+            name: value for name, value in msgspec.structs.asdict(rest).items() if name not in {"agents", "tasks"}
+        }
+        return with_lists(msgspec.json.encode(fields), {"agents": self.agents_json(), "tasks": self.tasks_json()})
+
+
+def with_lists(told: bytes, lists: dict[str, list[bytes]]) -> bytes:
+    """Return a JSON object with lists added to it, whose items have a comma before them; copies each byte once."""
+    pieces = [told[:-1]]
+    for name, items in lists.items():
+        pieces.append(b',"%s":[' % name.encode())
+        if items:
+            pieces.append(items[0][1:])
+            pieces += items[1:]
+        pieces.append(b"]")
+    pieces.append(b"}")
+    return b"".join(pieces)
 
 
 def look(state: FleetState, index: Index, now: float, outside: Outside) -> Look:
