@@ -120,7 +120,11 @@ class Api:
 
     def _refused(self, answer: http.client.HTTPResponse) -> NoReturn:
         body = answer.read(_LONGEST_PROBLEM)
-        if not answer.headers.get_content_type() == "application/problem+json":
+        if answer.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ApiError(
+                f"{self.url} failed: it answers {answer.status}", fix="Its log says why", status=answer.status
+            )
+        if answer.headers.get_content_type() != "application/problem+json":
             raise self._stranger(f"it answers {answer.status}")
         try:
             problem = msgspec.json.decode(body, type=_Problem)

@@ -48,8 +48,8 @@ def json_response(body: msgspec.Struct) -> Response:
 
 
 def problem_response(error: GreenroomError) -> Response:
-    """Answer a refusal; an error that carries no ``status`` is a 400."""
-    status = int(getattr(error, "status", HTTPStatus.BAD_REQUEST))
+    """Answer a refusal; an error that carries no ``status`` is a 400, one of LiveKit's a 404 or 502."""
+    status = _status(error)
     headers = error.headers if isinstance(error, RefusedError) else {}
     problem = Problem(
         title=HTTPStatus(status).phrase, status=status, detail=error.message, code=error.code, fix=error.fix

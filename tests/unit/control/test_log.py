@@ -82,3 +82,8 @@ async def test_a_room_that_is_not_there_yet_is_known_by_who_waits_for_it(client:
 async def test_a_room_nobody_has_heard_of_is_not_found(client: httpx.AsyncClient) -> None:
     answer = await client.get("/api/why", params={"room": "nowhere"})
     assert (answer.status_code, answer.json()["code"]) == (404, "room_unknown")
+
+
+async def test_a_session_that_does_not_run_cannot_be_watched(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/events", params={"watch": "AJ_9"})
+    assert (answer.status_code, answer.json()["detail"]) == (404, "No job 'AJ_9' runs")

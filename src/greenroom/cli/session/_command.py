@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, Final
 
 from greenroom.cli._api import Api, ApiError, path_of, print_json
 from greenroom.cli._options import ApiOptions
@@ -12,6 +14,8 @@ from greenroom.sessions import Session, SessionPage
 
 _LAST: Final = "last"
 _LISTED: Final = 5
+# No such job runs, or the extra to listen with is not installed.
+_UNWATCHED: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST)
 
 
 def session_command(options: ApiOptions, session: str, *, follow: bool, as_json: bool) -> int:
@@ -65,13 +69,26 @@ def _follow(api: Api, found: Session, *, as_json: bool) -> int:
     if found.summary.status == "ended":
         show(found)
         return 0
-    for name, data in api.events(type="sessions.changed", watch=session):
+    for name, data in _changes(api, session):
         if name in {"hello", "reset"} or (name == "sessions.changed" and session in data["ids"]):
             found = api.get(path_of("sessions", session), Session)
             show(found)
             if found.summary.status == "ended":
                 break
     return 0
+
+
+def _changes(api: Api, session: str) -> Iterator[tuple[str, Any]]:
+    told = False
+    try:
+        for change in api.events(type="sessions.changed", watch=session):
+            told = True
+            yield change
+    except ApiError as error:
+        if told or error.status not in _UNWATCHED:
+            raise
+        # Nobody can listen to it: its record tells what the other sources do.
+        yield from api.events(type="sessions.changed")
 
 
 class _Follower:
