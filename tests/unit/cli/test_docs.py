@@ -28,7 +28,10 @@ def options_of(command: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("command", ["dev", "server", "doctor", "export", "sessions", "session", "talk", "token", "why"])
+COMMANDS = ("dev", "server", "doctor", "export", "sessions", "session", "talk", "token", "top", "why")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_stands_in_the_page(command: str) -> None:
     options = options_of(command)
     assert options
