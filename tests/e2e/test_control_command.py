@@ -116,8 +116,11 @@ async def test_a_call_of_a_stock_agent_is_recorded_steered_and_proved(tmp_path: 
         assert [act["verb"] for act in done["controls"]] == ["type", "listen", "end"]
         assert {act["by"] for act in done["controls"]} == {"local"}
         assert (await client.get("/api/workers")).json()["failing_since"] is None
-        archive = await client.get(f"{act}/export")
-        assert archive.headers["content-type"] == "application/gzip"
+        here = {"GREENROOM_URL": str(client.base_url)}
+        _, lines = await outcome("why", "lobby", cwd=tmp_path, environment=here)
+        assert lines[1] == "'waiter' is gone: local ended the call."
+        status, lines = await outcome("export", session, cwd=tmp_path, environment=here)
+        assert (status, lines[-1].split(":")[0]) == (0, "verified")
         assert await stage.program.interrupt() == 0
         status, lines = await outcome("log", "verify", "--data-dir", str(tmp_path / "data"), cwd=tmp_path)
         assert (status, lines[-1]) == (0, "verified")

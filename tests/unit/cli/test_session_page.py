@@ -85,6 +85,11 @@ def test_what_is_unknown_is_not_zero() -> None:
     assert "cost      unknown: nobody told what was used" in told
 
 
+def test_a_call_whose_agent_uploaded_nothing_says_what_to_set() -> None:
+    assert "agents.enable_user_data_recording: true" in "\n".join(head_of(bare(), PAPER))
+    assert "uploaded nothing" not in "\n".join(head_of(talk(), PAPER))
+
+
 def test_a_missing_price_makes_the_cost_unknown_and_what_is_known_is_named() -> None:
     told = "\n".join(foot_of(talk(), PAPER))
     assert "cost      unknown: a price is missing; what has a price cost 0.0020 USD" in told

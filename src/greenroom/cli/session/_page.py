@@ -14,6 +14,10 @@ from greenroom.sessions import Cost, Session, SessionSummary, ToolCall, Turn
 
 _BAR: Final = 40
 _LABEL: Final = 10
+_NO_UPLOAD: Final = (
+    "its agent uploaded nothing: set LIVEKIT_OBSERVABILITY_URL in its worker's environment, and on LiveKit's own "
+    "server agents.enable_user_data_recording: true"
+)
 _STAGES: Final = {
     "stt": "stt",
     "end_of_turn": "eou",
@@ -73,6 +77,8 @@ def head_of(found: Session, paper: Paper) -> list[str]:
     ]
     if summary.redacted:
         lines.append(_labelled("note", "redacted: what was said is not kept"))
+    if summary.status == "ended" and not (found.telemetry or found.recordings or found.cost.lines):
+        lines.append(_labelled("note", _NO_UPLOAD))
     if found.provisional:
         lines.append(_labelled("note", "nobody has told of the conversation yet: this is what the trace heard of it"))
     return lines
