@@ -45,6 +45,11 @@ class Playground:
         """A button by its name."""
         return self.page.get_by_role("button", name=name, exact=True)
 
+    async def give_token(self, token: str) -> None:
+        """Tell a server that asks who one is an API token."""
+        await self.page.get_by_label("API token").fill(token)
+        await self.button("Continue").click()
+
     async def join(self, agent: str | None = None) -> None:
         """Pick an agent, unless the one that is picked will do, and join."""
         if agent is not None:

@@ -5,7 +5,7 @@ import { Button } from "../ui/Button.tsx";
 import { Field } from "../ui/Field.tsx";
 import styles from "./SetupForm.module.css";
 
-/** Asks for the bearer token of a server that wants one. */
+/** Asks who does not come from the server's own machine for a token, and says how to log in instead. */
 export function ApiTokenForm({ problem, onSaved }: { problem: ApiError; onSaved: () => void }) {
   const [token, setToken] = useState("");
   return (
@@ -24,11 +24,15 @@ export function ApiTokenForm({ problem, onSaved }: { problem: ApiError; onSaved:
         autoComplete="off"
         value={token}
         onChange={setToken}
-        hint={`${problem.message}. It is kept until this tab is closed.`}
+        hint={`${hintOf(problem)} It is kept until this tab is closed.`}
       />
       <Button type="submit" look="primary" wide isDisabled={token.trim() === ""}>
         Continue
       </Button>
     </Form>
   );
+}
+
+function hintOf({ code, message, fix }: ApiError): string {
+  return code === "login_required" ? `${message}. ${fix}. Or enter a token here.` : `${message}.`;
 }

@@ -23,7 +23,9 @@ export function SetupForm({ agents, onCall }: SetupFormProps) {
   const [agentMetadata, setAgentMetadata] = useState("");
 
   const { known, error } = agents;
-  if (error?.code === "api_token_invalid") return <ApiTokenForm problem={error} onSaved={agents.refresh} />;
+  if (error?.code === "login_required" || error?.code === "api_token_invalid") {
+    return <ApiTokenForm problem={error} onSaved={agents.refresh} />;
+  }
 
   const choice = stillThere(picked, agents) ?? firstChoice(known ?? []);
   const agentName = agentNameOf(choice, otherName);

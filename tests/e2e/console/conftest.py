@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 
 from greenroom._media import EngineConfig, Str0mEngine
 from greenroom.config import Limits, ServerConfig
-from greenroom.control import AgentListing, control_app
+from greenroom.control import Access, AgentListing, control_app
 from greenroom.dev._run import OnePort
 from greenroom.grants import VideoGrant, mint
 from greenroom.server import Server
@@ -70,8 +70,10 @@ async def open_house(browser: Browser, **options: Any) -> AsyncIterator[House]:
     server = Server(config, Str0mEngine(EngineConfig(bind=config.bind, port=0)))
     agents = [FRONT_DESK]
     key = options.pop("key", KEY)
+    doors = {name: options.pop(name) for name in ("api_token", "allowed_hosts") if name in options}
+    access = Access(keys=(KEY,), **doors)
     # The page's URL of LiveKit is its own origin, so what is given here does not matter.
-    page = control_app("ws://127.0.0.1:1", key, agents=lambda: agents, same_origin=True, **options)
+    page = control_app("ws://127.0.0.1:1", key, agents=lambda: agents, access=access, same_origin=True, **options)
     async with AsyncExitStack() as stack:
         await server.start()
         stack.push_async_callback(server.stop)
@@ -82,7 +84,7 @@ async def open_house(browser: Browser, **options: Any) -> AsyncIterator[House]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def house_of(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[House]]]:
-    """Open a house with further options of :func:`control_app`, and in another ``browser``."""
+    """Open a house with further options of :func:`control_app` or :class:`Access`, and in another ``browser``."""
     async with AsyncExitStack() as stack:
 
         async def build(*, browser: Browser = browser, **options: Any) -> House:

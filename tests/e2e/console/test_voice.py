@@ -259,8 +259,9 @@ class TestRefusals:
 
     async def test_a_page_over_plain_http_says_where_to_open_it_and_typing_goes_on(self, house_of) -> None:
         async with chromium("--host-resolver-rules=MAP greenroom.test 127.0.0.1") as browser:
-            house = await house_of(browser=browser, allowed_hosts=("greenroom.test",))
+            house = await house_of(browser=browser, allowed_hosts=("greenroom.test",), api_token="open-sesame")
             page = await house.visit(url=house.url.replace("127.0.0.1", "greenroom.test"))
+            await page.give_token("open-sesame")
             await page.join()
             await page.connected()
             await page.button("Turn on microphone").click()
