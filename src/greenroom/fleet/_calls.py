@@ -60,6 +60,10 @@ def seen(part: CallPart, room: RoomPart | None, peers: tuple[str, ...], pricing:
     status = _task_status(part, end)
     cost = pricing(part.used) if part.used is not None else None
     stated = part.stated
+    if part.redacted:
+        # No names of people or rooms, nor words of anybody, as in the session's record.
+        stated = msgspec.structs.replace(stated, title=None, description=None)
+        job, room = msgspec.structs.replace(job, room="", participant="", error=""), None
     ended = end is not None
     task = FleetTask(
         id=f"task:{part.id}",

@@ -249,7 +249,7 @@ def _swarm(state: FleetState, calls: list[CallPart]) -> FleetSwarm | None:
     if len(agents) < 2:
         return None
     job = calls[0].job
-    name = job.room if job is not None else ""
+    name = "" if job is None else job.room_sid if any(part.redacted for part in calls) else job.room
     over = sum(_is_over(state, part) for part in calls)
     return FleetSwarm(
         id=f"swarm:{name}",

@@ -60,6 +60,7 @@ class CallPart(_Part, frozen=True, kw_only=True):
     :param job: as it was assigned last; ``None`` when only other sources told of it.
     :param calling: tools that run, by call id.
     :param done: the latest, oldest first.
+    :param redacted: the session's uploads are to be kept without names and words, and so is this.
     """
 
     id: str
@@ -76,6 +77,7 @@ class CallPart(_Part, frozen=True, kw_only=True):
     done: tuple[Done, ...] = ()
     used: tuple[Used, ...] | None = None
     used_by_report: bool = False
+    redacted: bool = False
 
     @property
     def identity(self) -> str:

@@ -229,7 +229,14 @@ def _tool_updated(known: CallPart, record: Record, fields: Mapping[str, Any]) ->
     return known
 
 
+def _redacted(known: CallPart, fields: Mapping[str, Any]) -> CallPart:
+    if known.redacted or fields.get("redacted") is not True:
+        return known
+    return msgspec.structs.replace(known, redacted=True)
+
+
 def _spans(known: CallPart, _record: Record, fields: Mapping[str, Any]) -> CallPart:
+    known = _redacted(known, fields)
     done = []
     for each in _each(fields, "tools"):
         at, duration = each.get("started_at"), each.get("duration")
@@ -273,6 +280,7 @@ def _usage_updated(known: CallPart, _record: Record, fields: Mapping[str, Any]) 
 
 
 def _report(known: CallPart, _record: Record, fields: Mapping[str, Any]) -> CallPart:
+    known = _redacted(known, fields)
     if fields.get("usage") is None:
         return known
     used = [_used(_word(each, "kind"), each, each.get("amounts")) for each in _each(fields, "usage")]

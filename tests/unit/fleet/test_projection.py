@@ -311,3 +311,18 @@ def test_health_names_a_stall_and_approvals_that_nobody_decides() -> None:
 
 def test_an_erased_session_leaves_no_agent() -> None:
     assert not view(state_of(STREAMS[5]), START + 10).agents
+
+
+def test_of_a_redacted_session_no_names_and_no_words_are_told() -> None:
+    spans = Raw(msgspec.json.encode({"redacted": True}))
+    stated = AgentStatus(title="Call Ada back", description="about her test", progress=50.0)
+    records = [
+        *call("A", ("agent.status", stated, 1.0)),
+        record("session:AJ_A", 3, "telemetry.spans", spans, START + 5),
+        *STREAMS[6],
+    ]
+    found = view(state_of(records), START + 10)
+    (task,) = found.tasks
+    assert (task.title, task.description, task.progress) == ("front-desk: call", None, 50.0)
+    assert "Ada" not in msgspec.json.encode(found).decode()
+    assert found.agents[0].room is None
