@@ -231,6 +231,8 @@ async def test_an_agent_is_called_and_its_answer_told(url: str, tmp_path: Path) 
         status, checks = await doctor("--url", url, "--agent", "greeter", cwd=tmp_path)
     assert status == 0
     assert 'answered by text ("Good day.")' in checks["agent"]["message"]
+    assert checks["record"]["ok"] is None
+    assert "agents.enable_user_data_recording: true" in checks["record"]["message"]
 
 
 async def test_an_agent_that_waits_to_be_spoken_to_is_spoken_to(url: str, tmp_path: Path) -> None:

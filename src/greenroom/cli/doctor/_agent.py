@@ -91,21 +91,33 @@ _START: Final = (
 )
 
 
+def is_recorded(call: Call) -> bool | None:
+    """Say whether the server asks the agent to record its session; ``None`` when it does not tell. Blocks."""
+    for job in _jobs(call):
+        return bool(job.get("enable_recording", job.get("enableRecording", False)))
+    return None
+
+
 def _why(call: Call) -> tuple[str, str] | None:
     """Ask the server why a job waits: LiveKit's jobs carry an error, Greenroom's say what is missing."""
+    for job in _jobs(call):
+        error = (job.get("state") or {}).get("error", "")
+        if error:
+            reason, _, fix = error.removeprefix("waits for a worker: ").partition(". ")
+            return reason, fix or _START
+    return None
+
+
+def _jobs(call: Call) -> list[dict[str, Any]]:
+    """Return the jobs of the room's dispatches, as LiveKit's JSON has them."""
     body = msgspec.json.encode({"room": call.room}).decode()
     try:
         reply = fetch(call.address, _DISPATCHES, token=call.admin_token, method="POST", body=body)
         found: dict[str, Any] = msgspec.json.decode(reply.body) if reply.status == 200 else {}
     except (OSError, http.client.HTTPException, msgspec.MsgspecError):
-        return None
-    for dispatch in found.get("agent_dispatches", found.get("agentDispatches", [])):
-        for job in (dispatch.get("state") or {}).get("jobs", []):
-            error = (job.get("state") or {}).get("error", "")
-            if error:
-                reason, _, fix = error.removeprefix("waits for a worker: ").partition(". ")
-                return reason, fix or _START
-    return None
+        return []
+    dispatches = found.get("agent_dispatches", found.get("agentDispatches", []))
+    return [job for dispatch in dispatches for job in (dispatch.get("state") or {}).get("jobs", [])]
 
 
 def _agent_of(caller: Participant) -> models.ParticipantInfo | None:

@@ -14,7 +14,7 @@ from livekit.protocol import room as room_pb
 from greenroom._media import Calls
 from greenroom.cli._agents import list_agents
 from greenroom.cli._settings import Target
-from greenroom.cli.doctor._agent import Call, check_agent
+from greenroom.cli.doctor._agent import Call, check_agent, is_recorded
 from greenroom.cli.doctor._http import Address, Reply, check_clock, check_key, check_server
 from greenroom.cli.doctor._media import check_audio, check_path
 from greenroom.cli.doctor._participant import Participant, join_query, new_name, resolve
@@ -22,6 +22,11 @@ from greenroom.cli.doctor._report import Check, FaultError
 from greenroom.grants import VideoGrant, mint
 
 _TTL: Final = 600.0
+_RECORDED: Final = "the server asks it to record; its worker uploads to its LIVEKIT_OBSERVABILITY_URL"
+_NOT_RECORDED: Final = (
+    "the server does not ask it to record. For a control plane set agents.enable_user_data_recording: true "
+    "in LiveKit's configuration, --observability-url of greenroom server"
+)
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Examination:
     rtc_port: int
     tell: Callable[[Check], None]
     checks: list[Check] = field(default_factory=list)
+    _recorded: bool | None = None
 
     async def run(self) -> None:
         """Examine until something is wrong, or everything is known; :attr:`checks` tell."""
@@ -93,6 +99,10 @@ class Examination:
             except FaultError:
                 # The others may be well.
                 continue
+            if self._recorded is not None:
+                # Whoever keeps no record of calls lacks nothing.
+                message = _RECORDED if self._recorded else _NOT_RECORDED
+                self._found("record", 0.0, ok=self._recorded or None, message=message)
 
     async def _listed(self) -> list[str]:
         listed = await asyncio.to_thread(list_agents, self.target.url)
@@ -104,7 +114,9 @@ class Examination:
         caller = Participant(calls, speaks=False)
         try:
             await caller.join(address, host, self._token(room, new_name("doctor"), agent=name))
-            return await check_agent(call, caller, self.timeout)
+            answer = await check_agent(call, caller, self.timeout)
+            self._recorded = await asyncio.to_thread(is_recorded, call)
+            return answer
         finally:
             await caller.leave()
 

@@ -228,6 +228,7 @@ class AgentManager:
                     room,
                     self._runner.participant(job),
                     state=job_state(job, self._dispatcher.waits_for(job)),
+                    enable_recording=self._runner.enable_recording,
                 )
                 for job in jobs
             ],

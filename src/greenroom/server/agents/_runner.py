@@ -33,7 +33,7 @@ class Runner:
     ) -> None:
         self.links: dict[str, WorkerLink] = {}
         self.clock = clock
-        self._enable_recording = bool(config.observability_url)
+        self.enable_recording = bool(config.observability_url)
         self._rooms = rooms
         self._dispatcher = dispatcher
         self._timer: asyncio.TimerHandle | None = None
@@ -112,7 +112,7 @@ class Runner:
         info = room.info() if room is not None else job.sample.room if job.sample is not None else None
         state = offered_state(job.worker_id, self.clock())
         state.participant_identity = job.identity
-        return job_message(job, info, self.participant(job), state=state, enable_recording=self._enable_recording)
+        return job_message(job, info, self.participant(job), state=state, enable_recording=self.enable_recording)
 
     def _send(self, worker_id: str, message: agent.ServerMessage) -> None:
         link = self.links.get(worker_id)
