@@ -144,7 +144,10 @@ async def test_recording_is_asked_for_when_there_is_somewhere_to_send_it() -> No
     async with agent_stage(observability_url="http://127.0.0.1:1") as stage:
         worker = await stage.worker()
         await stage.join("ada")
-        assert (await worker.assignment()).job.enable_recording
+        job = (await worker.assignment()).job
+        assert job.enable_recording
+        (dispatch,) = stage.server.agents.list_dispatch(job.room.name)
+        assert [each.enable_recording for each in dispatch.state.jobs] == [True]
 
 
 async def test_the_job_goes_on_to_the_next_worker_when_one_declines(stage: AgentStage) -> None:
