@@ -26,7 +26,7 @@ WAITER = """
 from greenroom import offline
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli, function_tool, room_io
 
-server = AgentServer(num_idle_processes=1, load_threshold=100)
+server = AgentServer(host="127.0.0.1", port=0, num_idle_processes=1, load_threshold=100)
 
 
 class Waiter(Agent):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import importlib.util
 import logging
 import time
@@ -111,6 +112,9 @@ class Plane:
         self.fleet.listen(self._announce)
         self.sessions.listen(lambda changed: self.feed.announce("sessions.changed", {"ids": sorted(changed)}))
         self._tasks.append(asyncio.create_task(self._compare(), name="control compare"))
+        # What is there by now stays; looking through it again and again would hold everybody up.
+        gc.collect()
+        gc.freeze()
 
     async def hang_up(self) -> None:
         """End the answers that would never end by themselves, so that the HTTP server can stop."""

@@ -155,7 +155,8 @@ async def test_a_worker_that_is_stopped_takes_its_agent_along(stage: Stage) -> N
 
 async def test_a_draining_worker_finishes_its_call_and_gets_no_other(tmp_path: Path) -> None:
     # One warm process, and no opinion of how busy this machine is.
-    source = ECHO_AGENT.replace("AgentServer()", "AgentServer(num_idle_processes=1, load_threshold=100)")
+    server_of_one = "AgentServer(host='127.0.0.1', port=0, num_idle_processes=1, load_threshold=100)"
+    source = ECHO_AGENT.replace("AgentServer()", server_of_one)
     async with (
         running_server(Str0mEngine(EngineConfig())) as (server, url),
         stock_worker(url, tmp_path, source=source, development=False) as worker,

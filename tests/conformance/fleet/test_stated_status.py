@@ -29,7 +29,7 @@ import json
 
 from livekit.agents import AgentServer, JobContext, cli
 
-server = AgentServer(num_idle_processes=1, load_threshold=100)
+server = AgentServer(host="127.0.0.1", port=0, num_idle_processes=1, load_threshold=100)
 
 
 @server.rtc_session(agent_name="clerk")

@@ -10,6 +10,8 @@ types gets text; whoever turns the microphone on is spoken to, and may interrupt
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -302,7 +304,7 @@ async def front_desk(ctx: JobContext) -> None:
         # The caller may cut in from the first word: it is the caller's browser that cancels the echo.
         aec_warmup_duration=None,
     )
-    speaks = able is not None and has_microphone(caller)
+    speaks = able is not None and await has_microphone_soon(ctx.room, caller)
     if not speaks:
         session.output.set_audio_enabled(False)
     await session.start(
@@ -320,6 +322,23 @@ async def front_desk(ctx: JobContext) -> None:
 def has_microphone(caller: rtc.RemoteParticipant) -> bool:
     """Tell whether the caller has turned a microphone on."""
     return any(each.source == rtc.TrackSource.SOURCE_MICROPHONE for each in caller.track_publications.values())
+
+
+async def has_microphone_soon(room: rtc.Room, caller: rtc.RemoteParticipant, within: float = 0.5) -> bool:
+    """Wait a moment for a microphone: it comes after its owner, and a greeting in text would be cut off by it."""
+    there = asyncio.Event()
+
+    def look(*_: object) -> None:
+        if has_microphone(caller):
+            there.set()
+
+    room.on("track_published", look)
+    look()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            await there.wait()
+    room.off("track_published", look)
+    return there.is_set()
 
 
 def await_microphone(session: AgentSession[None], room: rtc.Room, caller: rtc.RemoteParticipant, *, able: bool) -> None:
