@@ -86,15 +86,15 @@ async def caller(url: str) -> AsyncIterator[rtc.Room]:
         await room.disconnect()
 
 
-def listening(found: dict[str, Any]) -> bool:
-    return any(each["agent"]["state"] == "listening" for each in found["sessions"])
+def has_begun(found: dict[str, Any]) -> bool:
+    return any(each["agent"]["state"] not in {"", "initializing"} for each in found["sessions"])
 
 
 async def test_a_call_of_a_stock_agent_is_recorded_steered_and_proved(tmp_path: Path) -> None:
     async with house(tmp_path) as stage:
         client = stage.control
         async with caller(stage.server):
-            session = (await stage.until("/api/sessions", listening))["sessions"][0]["id"]
+            session = (await stage.until("/api/sessions", has_begun))["sessions"][0]["id"]
             workers = (await client.get("/api/workers")).json()
             assert [worker["agent_name"] for worker in workers["workers"]] == ["waiter"]
             assert [job["id"] for job in workers["jobs"]] == [session]

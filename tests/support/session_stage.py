@@ -56,6 +56,11 @@ if __name__ == "__main__":
 """
 
 
+def has_begun(agent: rtc.RemoteParticipant) -> bool:
+    """Tell whether the agent's session runs. Two states that follow quickly may arrive in the wrong order."""
+    return agent.attributes.get("lk.agent.state", "initializing") != "initializing"
+
+
 @dataclass
 class SessionStage:
     """The server, its API, the worker, and a way to bring callers in."""
@@ -90,10 +95,9 @@ class SessionStage:
         return present()[0]
 
     async def caller(self, call: Call, identity: str = "ada") -> tuple[Caller, rtc.RemoteParticipant]:
-        """Join as a person and wait until the agent listens."""
+        """Join as a person and wait until the agent's session has begun."""
         caller = await self.make().connect(self.url, token(identity, call.room, key=KEY))
-        bot = await caller.sees(call.agent_identity, lambda each: each.attributes.get("lk.agent.state") == "listening")
-        return caller, bot
+        return caller, await caller.sees(call.agent_identity, has_begun)
 
     async def call(self, room: str = "lobby", *, identity: str = "ada") -> tuple[Caller, rtc.RemoteParticipant, Call]:
         """Have a person and an agent in a room, ready to talk."""
