@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -26,6 +26,8 @@ const WAKER: Token = Token(1);
 /// Batches of datagrams, and commands, taken before the other side has its turn.
 const TURN_BATCHES: usize = 4;
 const TURN_COMMANDS: usize = 1024;
+/// Media that comes quicker than this is taken several packets at a time: to wake up costs as much as to forward one.
+const GATHER: Duration = Duration::from_micros(300);
 
 /// A running engine: one thread, one UDP socket, many transports.
 ///
@@ -236,13 +238,19 @@ impl Worker {
     fn serve(&mut self, hub: &mut Hub) {
         let mut ready = Events::with_capacity(8);
         let (mut more_datagrams, mut more_commands) = (true, true);
+        let mut heard = self.counters.rtp_in.get();
         loop {
             if !(more_datagrams || more_commands) {
-                let timeout = hub.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+                let idle = Instant::now();
+                let timeout = hub.deadline().map(|at| at.saturating_duration_since(idle));
                 if self.poll.poll(&mut ready, timeout).is_err() {
                     continue;
                 }
                 more_datagrams = ready.iter().any(|event| event.token() == SOCKET);
+                let media = std::mem::replace(&mut heard, self.counters.rtp_in.get()) != heard;
+                if more_datagrams && media && idle.elapsed() < GATHER {
+                    std::thread::sleep(GATHER);
+                }
             }
             // Commands before datagrams: what is sent after a track was muted must not pass.
             match self.obey(hub) {
