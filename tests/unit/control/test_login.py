@@ -64,6 +64,16 @@ async def test_an_address_stays_used_across_a_restart(tmp_path: Path) -> None:
     assert statuses == [303, 403]
 
 
+async def test_a_limited_key_before_the_one_that_signed_the_address_is_in_nobodys_way(tmp_path: Path) -> None:
+    keys = (ApiKey(key="agency", secret=KEY.secret, agents=("front-*",)), KEY)
+    access = Access(bind="10.0.0.5", keys=keys)
+    async with open_plane(NOWHERE, keys, access, PlaneSettings(data_dir=tmp_path)) as plane:
+        app = control_app(NOWHERE, KEY, access=access, plane=plane)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=AT) as opened:
+            assert (await opened.get("/login", params={"ticket": ticket()})).status_code == 303
+            assert (await opened.get("/api/me")).json()["name"] == "ada"
+
+
 @pytest.mark.parametrize(
     "given",
     [
