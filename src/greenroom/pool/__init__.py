@@ -1,0 +1,1 @@
+"""The cast: many agents in few processes, on any LiveKit."""

@@ -1,0 +1,1 @@
+"""What programs import: the pool as Python knows it."""

@@ -1,0 +1,1 @@
+"""The process that owns a pool: no user code and no media runs in it."""
