@@ -123,6 +123,7 @@ class Launch(_Message, frozen=True, kw_only=True):
 
     :param job: a serialized ``livekit.protocol.agent.Job``.
     :param providers: what replaces the agent's providers for this tenant: ``{"llm": "openai/gpt-5", ...}``.
+    :param environment: of its tenant, read through ``greenroom.pool.context``.
     :param memo: with what to go on, when the call was elsewhere before.
     """
 
@@ -141,6 +142,7 @@ class Launch(_Message, frozen=True, kw_only=True):
     accepted_at: float = 0.0
     assigned_at: float = 0.0
     providers: dict[str, Any] = {}
+    environment: dict[str, str] = {}
     memo: Memo | None = None
     fake: bool = False
 
