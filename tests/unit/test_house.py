@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "greenroom"
 
-FLOOR = {"errors", "config", "ids", "httpclient", "operations"}
+FLOOR = {"errors", "config", "ids", "httpclient", "operations", "reports"}
 UPPER = {"eventlog", "grants", "plugins", "link"}
 MAY_IMPORT: dict[str, set[str]] = {
     "grants": set(),
