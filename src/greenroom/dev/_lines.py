@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from greenroom.dev._source import shown
+from greenroom.pool.discovery import shown
 
 MAX_LINE: Final = 16 * 1024
 _LEVELS: Final = {

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from greenroom.config import DEV_SECRET, ServerConfig
-from greenroom.dev._discover import Discovery
 from greenroom.dev._supervisor import Supervisor, WorkerSettings
 from greenroom.dev._worker import Guard
 from greenroom.errors import ConfigError, MissingExtraError
+from greenroom.pool.discovery import Discovery
 from greenroom.server import check_udp_port, listen, serve, url_of
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.config import ApiKey
 from greenroom.dev._agent import Agent, Effect, Say, Spawn, Status, Terminate
-from greenroom.dev._discover import AgentFile, Discovery, Survey
 from greenroom.dev._handover import DevChannel
 from greenroom.dev._lines import LIVEKIT_LOGGER, Line, explain_exit, parse_line
 from greenroom.dev._watch import changes
 from greenroom.dev._worker import Guardian, WorkerProcess, worker_command, worker_environment
 from greenroom.errors import GreenroomError
+from greenroom.pool.discovery import AgentFile, Discovery, Survey
 
 if TYPE_CHECKING:
     from greenroom.control import AgentListing

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from greenroom.config import ApiKey
-from greenroom.dev._discover import AgentFile
 from greenroom.dev._lines import MAX_LINE
-from greenroom.dev._source import Launch
+from greenroom.pool.discovery import AgentFile, Launch
 
 GRACE: Final = 5.0
 _DRAIN: Final = 0.5

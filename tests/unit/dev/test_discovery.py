@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.dev._discover import MAX_AGENTS, AgentFile, Discovery
-from greenroom.dev._source import Launch
 from greenroom.errors import ConfigError
+from greenroom.pool.discovery import MAX_AGENTS, AgentFile, Discovery, Launch
 
 pytestmark = pytest.mark.unit
 

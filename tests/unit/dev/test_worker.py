@@ -11,9 +11,8 @@ from uuid import uuid4
 import pytest
 
 from greenroom.config import ApiKey
-from greenroom.dev._discover import AgentFile
-from greenroom.dev._source import Launch
 from greenroom.dev._worker import WorkerProcess, worker_command, worker_environment
+from greenroom.pool.discovery import AgentFile, Launch
 from support.program import none_left
 
 pytestmark = pytest.mark.unit

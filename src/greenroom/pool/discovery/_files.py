@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from greenroom.dev._source import ImportedName, Launch, Problem, Source, mentions_agent, read_source
 from greenroom.errors import ConfigError
+from greenroom.pool.discovery._source import ImportedName, Launch, Problem, Source, mentions_agent, read_source
 
 MAX_AGENTS: Final = 16
 _MAX_FILES: Final = 20_000
