@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,11 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     cooldown: Seconds = 30.0
 
 
+#: Seconds, or that a policy never ends a call: TOML has no word for nothing.
+Limit: TypeAlias = Seconds | Literal["never"]
+Dollars: TypeAlias = Annotated[float, msgspec.Meta(gt=0)] | Literal["never"]
+
+
 class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a call is ended by rule. ``None`` is never.
 
@@ -43,10 +48,19 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     :param max_cost: USD, as far as the prices of the models are known.
     """
 
-    silent: Seconds | None = None
-    solo: Seconds | None = 60.0
-    max_duration: Seconds | None = None
-    max_cost: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    silent: Limit | None = None
+    solo: Limit | None = 60.0
+    max_duration: Limit | None = None
+    max_cost: Dollars | None = None
+
+
+class PolicyOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent or a tenant has otherwise; ``None`` leaves what the pool has. See :class:`PolicySettings`."""
+
+    silent: Limit | None = None
+    solo: Limit | None = None
+    max_duration: Limit | None = None
+    max_cost: Dollars | None = None
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +69,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_sessions: Annotated[int, msgspec.Meta(ge=0)] | None = None
     placement: Literal["shared", "tenant", "dedicated"] | None = None
     capabilities: tuple[str, ...] | None = None
-    policies: PolicySettings | None = None
+    policies: PolicyOverrides | None = None
 
 
 class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +85,7 @@ class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_sessions: Annotated[int, msgspec.Meta(ge=0)] | None = None
     agents: tuple[str, ...] | None = None
     providers: dict[str, Any] = {}
-    policies: PolicySettings | None = None
+    policies: PolicyOverrides | None = None
     environment: dict[str, str] = {}
 
     def __repr__(self) -> str:
