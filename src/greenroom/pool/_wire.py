@@ -210,9 +210,13 @@ class Inferred(_Message, frozen=True, kw_only=True):
 
 
 class Ready(_Message, frozen=True, kw_only=True):
-    """The process is ready for work; or not, and ``problem`` says why."""
+    """The process is ready for work; or not, and ``problem`` says why.
+
+    :param failed: agents whose set-up failed in this process, and why: it runs none of their sessions.
+    """
 
     problem: str = ""
+    failed: dict[str, str] = {}
 
 
 class Answer(_Message, frozen=True, kw_only=True):
