@@ -3,6 +3,7 @@
 Nothing here reads a clock: ``now`` is seconds on one that never goes back. Only :class:`Tenants` does I/O.
 """
 
+from greenroom.pool.admission._agents import configured
 from greenroom.pool.admission._breaker import Breakers, BreakerState
 from greenroom.pool.admission._desk import Caps, Desk, Place, caps_of
 from greenroom.pool.admission._offer import Offer, Reason, Refusal, is_tenant, tenant_of
@@ -65,6 +66,7 @@ __all__ = [
     "answer_of",
     "asked_capabilities",
     "caps_of",
+    "configured",
     "explain",
     "is_tenant",
     "kind_for",

@@ -91,8 +91,11 @@ class Breakers:
         self._learnt: dict[tuple[str, str], frozenset[str]] = {}
 
     def apply(self, settings: BreakerSettings) -> None:
-        """Take other settings; what was observed stays."""
+        """Take other settings; what was observed stays, unless there are to be no breakers."""
         self._settings = settings
+        if not settings.enabled:
+            self._breakers.clear()
+            self._calls.clear()
 
     def begin(self, job_id: str, tenant: str, agent: str, providers: Iterable[str], now: float) -> Refusal | None:
         """Let a call through, or say which provider is broken. Whoever was let through calls :meth:`end` one day."""

@@ -8,7 +8,6 @@ from enum import StrEnum
 import msgspec
 
 from greenroom.pool._model import AgentSpec, Placement
-from greenroom.pool._settings import AgentSettings
 
 
 class ShardKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,11 +82,10 @@ class NoPlace(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-def kind_for(agent: AgentSpec, tenant: str, settings: AgentSettings | None = None) -> ShardKind:
-    """Return which kind of shard a call needs. The configuration goes before the code."""
-    said = settings.placement if settings is not None else None
-    placement = Placement(said) if said is not None else agent.placement
-    return ShardKind(placement=placement, tenant=tenant if placement is Placement.TENANT else "")
+def kind_for(agent: AgentSpec, tenant: str) -> ShardKind:
+    """Return which kind of shard a call needs."""
+    of_tenant = agent.placement is Placement.TENANT
+    return ShardKind(placement=agent.placement, tenant=tenant if of_tenant else "")
 
 
 def place(

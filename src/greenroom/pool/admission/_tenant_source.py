@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from greenroom.errors import ConfigError, GreenroomError
 from greenroom.pool._settings import TenantSettings, TenantsSettings
@@ -17,6 +17,8 @@ from greenroom.pool.admission._tenants import Found, Known, TenantTable, answer_
 
 _log = logging.getLogger(__name__)
 Resolve: TypeAlias = Callable[[str], Awaitable[TenantFound]]
+#: Once, and once more when other code came into service meanwhile.
+_TRIES: Final = 2
 _Signature: TypeAlias = tuple[int, int, int] | None
 
 
@@ -62,12 +64,15 @@ class Tenants:
         signature = _signature(path)
         if signature == self._seen:
             return False
-        self._seen = signature
         try:
             tenants = _read(path)
         except ConfigError as error:
+            self._seen = signature
             _log.warning("tenants unchanged: their file is broken", extra={"file": str(path), "problem": str(error)})
             return False
+        if _signature(path) != signature:
+            return False  # It is being written: a part of it may read like a whole.
+        self._seen = signature
         self._table.replace_file(tenants)
         _log.info("tenants read", extra={"file": str(path), "tenants": len(tenants)})
         return True
@@ -95,7 +100,10 @@ class Tenants:
         Callers that ask for the same tenant while the resolver is busy wait for the same answer.
         """
         found = self._look(tenant)
-        if found.known is Known.PENDING and (asking := self._asking.get(tenant)) is not None:
+        for _ in range(_TRIES):
+            asking = self._asking.get(tenant)
+            if found.known is not Known.PENDING or asking is None:
+                break
             await asyncio.wait([asking])
             found = self._look(tenant)
         return self._table.settle(tenant, found)
@@ -128,7 +136,7 @@ class Tenants:
             settings, problem = None, f"no answer within {self._patience:g} s"
         except GreenroomError as error:
             settings, problem = None, str(error)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the tenant must not stay unasked for ever
             settings, problem = None, type(error).__name__
         if problem:
             _log.warning("a tenant could not be resolved", extra={"tenant": tenant, "problem": problem})
