@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -39,6 +39,9 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 #: Bound by the shard that runs the session, for the session's own context.
 SCOPE: Final[ContextVar[Scope | None]] = ContextVar("greenroom_scope", default=None)
+#: What replaces the agent's providers for the session's tenant. Not part of the scope, which may be printed: there
+#: are secrets in it.
+PROVIDERS: Final[ContextVar[Mapping[str, Any]]] = ContextVar("greenroom_providers", default=_NOTHING)
 
 
 def current_scope() -> Scope | None:

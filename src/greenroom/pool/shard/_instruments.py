@@ -11,7 +11,7 @@ from livekit.protocol import agent as agent_protocol
 
 from greenroom.pool._model import EndKind
 from greenroom.pool._wire import Beat, Checkpoint, Ended, Fact, Launch, ShardSettings, Stalled
-from greenroom.pool.context import SCOPE, Scope
+from greenroom.pool.context import PROVIDERS, SCOPE, Scope
 
 if TYPE_CHECKING:
     from livekit import rtc
@@ -76,6 +76,7 @@ class SessionInstruments:
                 resumed=launch.memo is not None,
             ),
         )
+        self.context.run(PROVIDERS.set, launch.providers)
         self._ended: Ended | None = None
 
     def on_room(self, room: rtc.Room) -> None:
