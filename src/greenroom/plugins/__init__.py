@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from greenroom.plugins._ids import Id, parse
 from greenroom.plugins._kinds import Kind, PluginError, UnknownIdError
-from greenroom.plugins._listing import listings
+from greenroom.plugins._listing import Description, describe, listings
 from greenroom.plugins._plugin import Plugin, Register, Registration
 from greenroom.plugins._protocols import (
     Memento,
@@ -30,6 +30,7 @@ from greenroom.plugins._resolve import prepare, resolve
 
 __all__ = [
     "GROUP",
+    "Description",
     "Id",
     "Kind",
     "Listing",
@@ -52,6 +53,7 @@ __all__ = [
     "Store",
     "TurnDetector",
     "UnknownIdError",
+    "describe",
     "gives",
     "listings",
     "parse",
