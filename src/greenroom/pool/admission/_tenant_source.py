@@ -136,7 +136,7 @@ class Tenants:
             settings, problem = None, f"no answer within {self._patience:g} s"
         except GreenroomError as error:
             settings, problem = None, str(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the tenant must not stay unasked for ever
+        except Exception as error:  # Whatever it is, the tenant must not stay unasked for ever.
             settings, problem = None, type(error).__name__
         if problem:
             _log.warning("a tenant could not be resolved", extra={"tenant": tenant, "problem": problem})
