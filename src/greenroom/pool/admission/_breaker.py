@@ -75,20 +75,22 @@ class _Breaker:
 class _Call(msgspec.Struct):
     tenant: str
     agent: str
+    declared: frozenset[str]
     seen: set[str]
 
 
 class Breakers:
     """All breakers of a pool.
 
-    Which providers a call will use is what its agent declares and what the agent's last call of this tenant used.
+    Which providers a call will use is what it declares and what the last call of the same agent and tenant used, as
+    long as that declared the same: a tenant that was given another provider is not kept waiting for the former.
     """
 
     def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
         self._breakers: dict[_Key, _Breaker] = {}
         self._calls: dict[str, _Call] = {}
-        self._learnt: dict[tuple[str, str], frozenset[str]] = {}
+        self._learnt: dict[tuple[str, str], _Call] = {}
 
     def apply(self, settings: BreakerSettings) -> None:
         """Take other settings; what was observed stays, unless there are to be no breakers."""
@@ -101,7 +103,9 @@ class Breakers:
         """Let a call through, or say which provider is broken. Whoever was let through calls :meth:`end` one day."""
         if not self._settings.enabled:
             return None
-        labels = {*providers, *self._learnt.get((tenant, agent), ())}
+        declared = frozenset(providers)
+        last = self._learnt.get((tenant, agent))
+        labels = declared | last.seen if last is not None and last.declared == declared else declared
         found = [
             (label, self._breakers[tenant, label]) for label in sorted(labels) if (tenant, label) in self._breakers
         ]
@@ -112,7 +116,7 @@ class Breakers:
         for _, breaker in found:
             if breaker.state(self._settings, now) is BreakerState.HALF_OPEN:
                 breaker.probe, breaker.probed_at = job_id, now
-        self._calls.setdefault(job_id, _Call(tenant, agent, set()))
+        self._calls.setdefault(job_id, _Call(tenant, agent, declared, set()))
         return None
 
     def ok(self, job_id: str, provider: str, now: float) -> None:
@@ -155,7 +159,7 @@ class Breakers:
         if call is None:
             return
         if call.seen:
-            self._learnt[call.tenant, call.agent] = frozenset(call.seen)
+            self._learnt[call.tenant, call.agent] = call
         for (tenant, _), breaker in self._breakers.items():
             if tenant == call.tenant and breaker.probe == job_id:
                 breaker.probe = None
