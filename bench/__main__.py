@@ -17,6 +17,7 @@ from bench import (
     fleet,
     ingest,
     media,
+    pool,
     rooms,
     server,
     speech,
@@ -41,6 +42,7 @@ BENCHES = {
     "fleet": fleet.run,
     "speech": speech.run,
     "voice": voice.run,
+    "pool": pool.run,
 }
 
 
@@ -53,6 +55,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--json", type=Path, metavar="FILE", help="also write the figures to FILE ('-': standard output)"
     )
     parser.add_argument("--strict", action="store_true", help="end with status 1 when an expectation is missed")
+    parser.add_argument(
+        "--openrtc-python", type=Path, metavar="PATH", help="a Python with openrtc==0.20.1 and typer<0.29, to compare"
+    )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHES]
     if unknown:
@@ -71,7 +76,7 @@ async def measure(names: list[str], options: Options) -> dict[str, list[Figure]]
 def main() -> int:
     arguments = parse(sys.argv[1:])
     where = machine()
-    options = Options(quick=arguments.quick, rounds=arguments.rounds)
+    options = Options(arguments.quick, arguments.rounds, arguments.openrtc_python)
     results = asyncio.run(measure(arguments.names or list(BENCHES), options))
     if arguments.json:
         text = json.dumps(as_json(results, where), indent=2) + "\n"

@@ -38,10 +38,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Options:
-    """How much to measure: ``rounds`` overrides a bench's own number, ``quick`` divides it by ten."""
+    """How much to measure: ``rounds`` overrides a bench's own number, ``quick`` divides it by ten.
+
+    :param openrtc_python: a Python interpreter that has OpenRTC, for the benches that compare with it.
+    """
 
     quick: bool = False
     rounds: int | None = None
+    openrtc_python: Path | None = None
 
     def count(self, full: int, *, least: int = 3) -> int:
         """Return how often to repeat what is repeated ``full`` times by default."""
