@@ -6,7 +6,7 @@ Nothing here reads a clock: ``now`` is seconds on one that never goes back. Only
 from greenroom.pool.admission._agents import configured
 from greenroom.pool.admission._breaker import Breakers, BreakerState
 from greenroom.pool.admission._desk import Caps, Desk, Place, caps_of
-from greenroom.pool.admission._offer import Offer, Reason, Refusal, is_tenant, tenant_of
+from greenroom.pool.admission._offer import Offer, Reason, Refusal, is_tenant, mapping_of, tenant_of
 from greenroom.pool.admission._placement import (
     NeedShard,
     NoPlace,
@@ -70,6 +70,7 @@ __all__ = [
     "explain",
     "is_tenant",
     "kind_for",
+    "mapping_of",
     "may_use",
     "place",
     "policies_of",
