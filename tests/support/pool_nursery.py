@@ -31,15 +31,20 @@ class Peer:
         end.setblocking(False)
         self._reading = asyncio.create_task(self._read())
 
-    async def next(self, kind: type[M], where: Callable[[M], bool] = lambda _: True) -> M:
+    async def next(
+        self,
+        kind: type[M] | tuple[type[M], ...],
+        where: Callable[[M], bool] = lambda _: True,
+        within: float = PATIENCE,
+    ) -> M:
         """Wait for the next message of a kind that fits, and take it."""
-        async with asyncio.timeout(PATIENCE), self._news:
+        async with asyncio.timeout(within), self._news:
             while True:
                 for message in self._unread:
                     if isinstance(message, kind) and where(message):
                         self._unread.remove(message)
                         return message
-                assert not self._reading.done(), f"gone without {kind.__name__}: {self.said}"
+                assert not self._reading.done(), f"gone without {kind}: {self.said}"
                 await self._news.wait()
 
     def say(self, message: Any, descriptors: tuple[int, ...] = ()) -> None:
