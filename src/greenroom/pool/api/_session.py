@@ -1,0 +1,219 @@
+"""One session of an agent that is a class, from its job to its end."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from greenroom.errors import GreenroomError
+from greenroom.pool import context
+from greenroom.pool._model import AgentSpec, EndKind
+from greenroom.pool.admission import Offer, Refusal, Router, mapping_of, tenant_of
+from greenroom.pool.api import _observing as observing
+from greenroom.pool.api._config import PROVIDER_KINDS, AgentConfig
+from greenroom.pool.api._metrics import Metrics
+from greenroom.pool.api._observing import SessionInfo, SessionObserver, SessionOutcome, SessionStatus
+from greenroom.pool.api._providers import OBJECT, provider
+from greenroom.pool.api._tenants import TenantSource
+from greenroom.pool.api._turns import fill_userdata, session_options
+from greenroom.pool.context import PROVIDERS
+
+if TYPE_CHECKING:
+    from livekit.agents import Agent, AgentSession, CloseEvent, JobContext
+
+_log = logging.getLogger("greenroom.pool")
+#: A shutdown reason that begins with one of these is somebody else's doing, neither the caller's nor the agent's.
+_CANCELLED: Final = (EndKind.POLICY, EndKind.DRAINED, EndKind.KILLED, EndKind.TERMINATED)
+#: What livekit-agents' own runner says when its worker ends a job.
+_STOCK_CANCELLED: Final = "parent process shutdown"
+
+
+class Cast(Protocol):
+    """What a session needs of its pool."""
+
+    observers: list[SessionObserver]
+    metrics: Metrics
+    tenants: TenantSource | None
+
+    @property
+    def deployment_version(self) -> str | None:
+        """The version that runs."""
+
+    @property
+    def observer_timeout(self) -> float:
+        """How long an observer may take over an end, in seconds."""
+
+    def get(self, name: str) -> AgentConfig:
+        """Return an agent."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """One session and its end, which is told once."""
+
+    cast: Cast
+    info: SessionInfo
+    error: BaseException | None = None
+    closed: bool = False
+    told: bool = field(default=False)
+
+    def fail(self, error: BaseException) -> None:
+        """Note what the session failed of; the first counts."""
+        if self.error is None:
+            self.error = error
+            self.cast.metrics.session_failed(self.info.agent_name, error, self.info.tenant)
+
+    def on_close(self, event: CloseEvent) -> None:
+        """Note that the session has closed, and whether a provider was why."""
+        self.closed = True
+        problem = getattr(event.error, "error", None)
+        if isinstance(problem, BaseException):
+            self.fail(problem)
+
+    async def end(self, reason: str) -> None:
+        """Tell that the session is over, unless it goes on elsewhere."""
+        if self.told:
+            return
+        self.told = True
+        self.cast.metrics.session_finished(self.info.agent_name, self.info.tenant)
+        if reason.startswith(f"{EndKind.MOVED}:"):
+            return
+        outcome = outcome_of(self.info, self.error, reason, now=time.time())
+        await observing.tell_end(self.cast.observers, self.info, outcome, bound=self.cast.observer_timeout)
+
+
+def outcome_of(info: SessionInfo, error: BaseException | None, reason: str, *, now: float) -> SessionOutcome:
+    """Return how a session ended: of an error, or of what ended its job."""
+    status = SessionStatus.SUCCESS
+    if error is not None and isinstance(error, Exception):
+        status = SessionStatus.FAILED
+    elif error is not None or reason == _STOCK_CANCELLED or reason.startswith(tuple(f"{kind}:" for kind in _CANCELLED)):
+        status = SessionStatus.CANCELLED
+    return SessionOutcome(status, error, now, max(now - info.started_at, 0.0))
+
+
+def shutdown_reason(kind: EndKind, reason: str) -> str:
+    """Return the words with which a job is shut down from outside, so that observers are told the truth."""
+    return f"{kind}: {reason}" if reason else f"{kind}:"
+
+
+def session_info(offer: Offer, agent: str, deployment: str | None) -> SessionInfo:
+    """Return which session it is. Raises ``ValueError`` for a tenant that cannot be one."""
+    tenant = context.current_tenant_id() or tenant_of(offer)
+    if isinstance(tenant, Refusal):
+        raise ValueError(tenant.message)  # noqa: TRY004 - the error of a value, not of a type
+    said = {**mapping_of(offer.room_metadata), **mapping_of(offer.metadata)}
+    return SessionInfo(
+        agent_name=agent,
+        room_name=offer.room,
+        job_id=offer.job_id,
+        metadata={**{str(key): str(value) for key, value in said.items()}, "tenant": tenant},
+        started_at=time.time(),
+        tenant=tenant,
+        deployment_version=deployment,
+    )
+
+
+def routed(agents: list[AgentSpec], offer: Offer, *, first_prefix: bool) -> str:
+    """Return which agent a job is for that nobody routed. Raises ``RuntimeError`` and ``ValueError``."""
+    if not agents:
+        raise RuntimeError("No agents are registered in the pool.")
+    routing = Router(agents, first_prefix=first_prefix).route(offer)
+    if routing.agent is None:
+        raise ValueError(routing.refusal.message if routing.refusal else "No agent of the pool takes the job.")
+    _log.info("agent resolved", extra={"agent": routing.agent.name, "rule": str(routing.rule)})
+    return routing.agent.name
+
+
+async def run_session(cast: Cast, ctx: JobContext, name: str) -> None:
+    """Be the entrypoint of an agent: connect, start, tell, greet.
+
+    Connected before it is started, so that ``on_enter`` finds the room. What lasts after the greeting is LiveKit's
+    own runner's; the end is told once the room is left.
+    """
+    config = cast.get(name)
+    call = _Call(cast, session_info(Offer.of(ctx.job), config.name, cast.deployment_version))
+    cast.metrics.session_started(config.name, call.info.tenant)
+
+    async def end(reason: str) -> None:
+        await call.end(reason)
+
+    ctx.add_shutdown_callback(end)
+    try:
+        await _begin(call, config, ctx)
+    except BaseException as error:
+        if not (call.closed and call.error is None and isinstance(error, RuntimeError)):
+            call.fail(error)
+            raise
+        # Who hangs up while being greeted has had a call.
+        _log.debug("the session closed while it began", extra={"job_id": call.info.job_id})
+
+
+async def _begin(call: _Call, config: AgentConfig, ctx: JobContext) -> None:
+    cast, info = call.cast, call.info
+    session = await _make_session(cast, config, ctx, info.tenant)
+    session.on("close", call.on_close)
+    session.tenant_id = info.tenant  # type: ignore[attr-defined]
+    await ctx.connect(**config.connect_options)
+    agent = await _make_agent(config, ctx)
+    options = dict(config.start_options)
+    if config.room_options is not None:
+        options["room_options"] = config.room_options
+    await session.start(agent, room=ctx.room, **options)
+    bound = min(cast.observer_timeout, observing.START_TIMEOUT)
+    await observing.tell_start(cast.observers, info, session, bound=bound)
+    if config.greeting is not None and not context.resumed() and not call.closed:
+        await session.generate_reply(instructions=config.greeting)
+
+
+async def _make_session(cast: Cast, config: AgentConfig, ctx: JobContext, tenant: str) -> AgentSession[Any]:
+    from livekit.agents import AgentSession  # noqa: PLC0415
+
+    fill_userdata(ctx.proc)
+    if config.session_factory is not None:
+        return await _made(config.session_factory, ctx)
+    said = await _providers(cast, config, tenant)
+    options = {
+        key: provider("vad", value) if key == "vad" and value is not None else value
+        for key, value in config.session_kwargs.items()
+    }
+    if said.get("vad") is not None:
+        options["vad"] = provider("vad", said["vad"])
+    if config.userdata_factory is not None:
+        options["userdata"] = await _made(config.userdata_factory, ctx)
+    made = {kind: provider(kind, value) for kind in PROVIDER_KINDS if (value := said.get(kind)) is not None}
+    return AgentSession(**made, **session_options(options, ctx.proc, llm=made.get("llm")))
+
+
+async def _make_agent(config: AgentConfig, ctx: JobContext) -> Agent:
+    if config.agent_factory is not None:
+        return await _made(config.agent_factory, ctx)
+    return config.agent_cls()  # type: ignore[call-arg]
+
+
+async def _made(factory: Callable[[JobContext], Any], ctx: JobContext) -> Any:
+    made = factory(ctx)
+    return await made if inspect.isawaitable(made) else made
+
+
+async def _providers(cast: Cast, config: AgentConfig, tenant: str) -> dict[str, Any]:
+    """Return what stands in the record, under what replaces it for the tenant."""
+    own = {kind: getattr(config, kind) for kind in PROVIDER_KINDS}
+    if context.current_scope() is None:
+        # Nobody asked for the tenant before: stock livekit-agents runs the session.
+        return own | (await cast.tenants.providers(tenant) if cast.tenants else {})
+    told: Mapping[str, Any] = PROVIDERS.get()
+    if not any(value == OBJECT for value in told.values()):
+        return own | dict(told)
+    here = await cast.tenants.providers(tenant) if cast.tenants else {}
+    lacking = [kind for kind, value in told.items() if value == OBJECT and kind not in here]
+    if lacking:
+        raise GreenroomError(
+            f"The program has no longer a {lacking[0]} for the tenant '{tenant}'",
+            fix="Let tenant_config answer the same in every process",
+        )
+    return own | {kind: here[kind] if value == OBJECT else value for kind, value in told.items()}
