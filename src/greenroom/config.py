@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -94,6 +94,31 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether events of this name are told."""
         wanted = not self.include or any(fnmatchcase(event, pattern) for pattern in self.include)
         return wanted and not any(fnmatchcase(event, pattern) for pattern in self.exclude)
+
+
+class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the record of calls is kept.
+
+    :param observe: which sessions are listened to while they run.
+    :param share: of all sessions, the share that ``sampled`` listens to.
+    :param linger: seconds a session is still listened to when nobody looks at it any more.
+    :param limit: sessions listened to at once.
+    :param content: whether what is heard there goes into the log, or only that it was.
+    :param recording: whether agents may upload; if not, they are told to stop.
+    :param retention: seconds after which sessions and rooms are erased; ``None`` keeps them.
+    :param log_key: a file with the key that the log's checkpoints are signed with.
+    :param compare: seconds between two questions whether a webhook was missed.
+    """
+
+    observe: Literal["never", "watched", "sampled", "always"] = "watched"
+    share: float = 0.1
+    linger: float = 10.0
+    limit: int = 200
+    content: bool = True
+    recording: bool = True
+    retention: float | None = None
+    log_key: Path | None = None
+    compare: Seconds = 60.0
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):

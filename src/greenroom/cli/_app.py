@@ -9,15 +9,20 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from greenroom import __version__
+from greenroom.cli._config_app import config
 from greenroom.cli._log_app import log
 from greenroom.cli._options import (
     ApiOptions,
     CallOptions,
     ControlOptions,
+    DevOptions,
     KeyOptions,
+    PoolOptions,
+    PoolWays,
     ServerOptions,
     SessionsRequest,
 )
+from greenroom.cli._plugins_app import plugins
 from greenroom.errors import ConfigError
 
 _ABOUT = "Self-hosted operations for LiveKit agents."
@@ -37,9 +42,9 @@ def dev(
     path: Path | None = None,
     /,
     *,
-    reload: Annotated[bool, Parameter(negative="--no-reload")] = True,
-    open_page: Annotated[bool, Parameter(name="--open")] = False,
-    options: Annotated[ServerOptions | None, Parameter(name="*")] = None,
+    reload: Annotated[bool | None, Parameter(negative="--no-reload")] = None,
+    open_page: Annotated[bool | None, Parameter(name="--open")] = None,
+    options: Annotated[DevOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Run the embedded server, the page and your agents; restart an agent when its file is saved.
 
@@ -48,13 +53,13 @@ def dev(
     path
         An agent's file, or a directory that holds agents. Without it the packaged example runs.
     reload
-        Restart agents when their files are saved.
+        Restart agents when their files are saved (default), or not.
     open_page
         Open the page in a browser.
     """
     from greenroom.cli.dev import dev_command  # noqa: PLC0415
 
-    return dev_command(path, options or ServerOptions(), reload=reload, open_page=open_page)
+    return dev_command(path, options or DevOptions(), reload=reload, open_page=open_page)
 
 
 @app.command
@@ -68,32 +73,40 @@ def server(*, options: Annotated[ServerOptions | None, Parameter(name="*")] = No
 @app.command
 def control(
     *,
-    observe: str = "watched",
-    share: float = 0.1,
-    recording: Annotated[bool, Parameter(negative="--no-recording")] = True,
-    keep: str | None = None,
-    log_key: Path | None = None,
+    recording: Annotated[bool | None, Parameter(negative="--no-recording")] = None,
     options: Annotated[ControlOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Keep the record of every call beside any LiveKit server, and serve the page and the API for it.
 
     Parameters
     ----------
-    observe
-        Which sessions are listened to while they run: never, watched (while somebody looks), sampled or always.
-    share
-        Of all sessions, the share that sampled listens to.
     recording
-        Take what agents upload of their sessions; without it they are told to stop.
-    keep
-        How long sessions are kept: 30d, 12h. For ever by default.
-    log_key
-        File with a key that the log's checkpoints are signed with.
+        Take what agents upload of their sessions (default), or tell them to stop.
     """
-    from greenroom.cli.control import ControlRequest, control_command  # noqa: PLC0415
+    from greenroom.cli.control import control_command  # noqa: PLC0415
 
-    request = ControlRequest(observe=observe, share=share, recording=recording, keep=keep, log_key=log_key)
-    return control_command(options or ControlOptions(), request)
+    return control_command(options or ControlOptions(), recording=recording)
+
+
+@app.command(alias="start")
+def agents(
+    *paths: Path,
+    watch: Annotated[bool | None, Parameter(negative="--no-watch")] = None,
+    ways: Annotated[PoolWays | None, Parameter(name="*")] = None,
+    options: Annotated[PoolOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Run agents for any LiveKit server: many calls in few processes, deployed without cutting one.
+
+    Parameters
+    ----------
+    paths
+        Agents' files, and directories that hold agents.
+    watch
+        Bring a file into service when it is saved; on with --dev, else off.
+    """
+    from greenroom.cli.agents import agents_command  # noqa: PLC0415
+
+    return agents_command(paths, options or PoolOptions(), ways or PoolWays(), watch=watch)
 
 
 @app.command
@@ -378,6 +391,8 @@ def top(
 
 
 app.command(log)
+app.command(plugins)
+app.command(config)
 
 
 def run_app(arguments: Sequence[str]) -> int:

@@ -9,9 +9,11 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final, TextIO
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "source", "fields", "taskName"}
+_RESERVED: Final = frozenset({"level", "name", "message", "timestamp", "exc_info"})
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x80-\x9f\u2028\u2029]")
 _BARE: Final = re.compile(r"[^\s\"'=]+")
 _COLOURS: Final = {
@@ -63,14 +65,39 @@ class LineFormatter(logging.Formatter):
         return _SOURCES[self._sources.setdefault(source, len(self._sources)) % len(_SOURCES)]
 
 
-def configure_logging(*, verbose: bool, stream: TextIO | None = None) -> None:
-    """Send the log to ``stream`` (stderr), coloured where a person watches a terminal."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object to a line, with the names that livekit-agents gives: ``level``, ``name``, ``message``, ...
+
+    What a record carries beside them stands there under its own name.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        written = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            **{name: value for name, value in _fields(record).items() if name not in _RESERVED},
+            "message": record.getMessage(),
+            "level": record.levelname,
+            "name": getattr(record, "source", "") or record.name,
+            "timestamp": written,
+        }
+        if record.exc_info:
+            line["exc_info"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str, separators=(",", ":"))
+
+
+def configure_logging(*, level: str = "INFO", form: str = "text", stream: TextIO | None = None) -> None:
+    """Send the log to ``stream`` (stderr), coloured where a person watches a terminal.
+
+    :param form: ``text`` or ``json``.
+    """
     out = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(out)
-    handler.setFormatter(LineFormatter(colour=out.isatty() and "NO_COLOR" not in os.environ))
+    colour = out.isatty() and "NO_COLOR" not in os.environ
+    handler.setFormatter(JsonFormatter() if form == "json" else LineFormatter(colour=colour))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.setLevel(level)
     for name in ("uvicorn", "asyncio", "watchfiles", "websockets"):
         # uvicorn writes the query of a request, which may hold a token, at INFO.
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -65,6 +65,27 @@ class ServerOptions(KeyOptions):
 
 
 @dataclass(kw_only=True)
+class RecordOptions:
+    """Options of every command that keeps the record of calls.
+
+    Parameters
+    ----------
+    keep
+        How long sessions are kept: 30d, 12h. For ever by default. Environment: GREENROOM_CONTROL_KEEP.
+    log_key
+        File with a key that the log's checkpoints are signed with. Environment: GREENROOM_CONTROL_LOG_KEY.
+    """
+
+    keep: str | None = None
+    log_key: Path | None = None
+
+
+@dataclass(kw_only=True)
+class DevOptions(RecordOptions, ServerOptions):
+    """Options of ``greenroom dev``."""
+
+
+@dataclass(kw_only=True)
 class CallOptions(KeyOptions):
     """Options of every command that calls a server.
 
@@ -76,6 +97,91 @@ class CallOptions(KeyOptions):
     """
 
     url: str | None = None
+
+
+@dataclass(kw_only=True)
+class PoolOptions(KeyOptions):
+    """Options of ``greenroom agents``.
+
+    Parameters
+    ----------
+    url
+        Address of the LiveKit server; ws://127.0.0.1:7880 by default. Environment: LIVEKIT_URL.
+    api_key
+        The key alone, as LiveKit's own command takes it. Environment: LIVEKIT_API_KEY.
+    api_secret
+        Its secret. Environment: LIVEKIT_API_SECRET.
+    shards
+        Processes that share the calls; 0, the default, is one for each core. Environment: GREENROOM_POOL_SHARDS.
+    max_sessions
+        Calls at once, over all shards; 50 by default. Environment: GREENROOM_POOL_MAX_SESSIONS.
+    drain_timeout
+        Seconds that calls get to end when the pool stops; 3600 by default.
+        Environment: GREENROOM_POOL_DRAIN_TIMEOUT.
+    memory_limit_mb
+        MiB past which a shard takes no more calls; none by default. Environment: GREENROOM_POOL_MEMORY_LIMIT_MB.
+    deployment
+        A name for this version of the agents. Environment: GREENROOM_POOL_DEPLOYMENT.
+    observability_url
+        The control plane that agents upload to and the pool reports to. Environment: GREENROOM_POOL_OBSERVABILITY.
+    host
+        Address of the pool's own HTTP port; 127.0.0.1 by default. Environment: GREENROOM_POOL_HOST.
+    port
+        The pool's own HTTP port; 8081 by default, 0 for any free one. Environment: GREENROOM_POOL_PORT.
+    cli_addr
+        Where LiveKit's CLI listens that started this; it brings new code itself.
+    reload_addr
+        The same, as older versions of it say.
+    log_level
+        What is logged at least: DEBUG, INFO (default), WARNING or ERROR. Environment: GREENROOM_LOG_LEVEL.
+    log_format
+        text (default; LiveKit's word is colored) or json. Environment: GREENROOM_LOG_FORMAT.
+    verbose
+        Log details.
+    """
+
+    url: str | None = None
+    api_key: str | None = None
+    api_secret: str | None = None
+    shards: int | None = None
+    max_sessions: int | None = None
+    drain_timeout: float | None = None
+    memory_limit_mb: float | None = None
+    deployment: str | None = None
+    observability_url: str | None = None
+    host: str | None = None
+    port: int | None = None
+    cli_addr: str | None = None
+    reload_addr: str | None = None
+    log_level: str | None = None
+    log_format: str | None = None
+    verbose: bool = False
+
+
+@dataclass(kw_only=True)
+class PoolWays:
+    """How a pool treats its code and its calls; what is not given is left to the configuration.
+
+    Parameters
+    ----------
+    dev
+        For development: saves are watched, Ctrl-C stops at once.
+    swap
+        Calls in progress go over to new code between two turns, instead of ending on the old.
+    first_prefix
+        Of several agents whose name a room begins with, take the first registered, as OpenRTC does, not the
+        longest.
+    only_registered_rooms
+        Take only calls that name an agent of this pool.
+    simulation
+        Taken for LiveKit's CLI: a pool has no other limit than the one it is told.
+    """
+
+    dev: bool | None = None
+    swap: bool | None = None
+    first_prefix: bool | None = None
+    only_registered_rooms: bool | None = None
+    simulation: bool | None = None
 
 
 @dataclass(kw_only=True)
@@ -162,7 +268,7 @@ class LogOptions:
 
 
 @dataclass(kw_only=True)
-class ControlOptions(KeyOptions):
+class ControlOptions(RecordOptions, KeyOptions):
     """Options of the control plane.
 
     Parameters
@@ -176,8 +282,14 @@ class ControlOptions(KeyOptions):
         TCP port; 7870 by default, 0 for any free one. Environment: GREENROOM_CONTROL_PORT.
     allowed_host
         A further name under which browsers reach it, a proxy's for example; repeatable.
+        Environment: GREENROOM_CONTROL_ALLOWED_HOSTS, several separated by commas.
     data_dir
         Directory for data; .greenroom by default. Environment: GREENROOM_DATA_DIR.
+    observe
+        Which sessions are listened to while they run: never, watched (while somebody looks, the default), sampled
+        or always. Environment: GREENROOM_CONTROL_OBSERVE.
+    share
+        Of all sessions, the share that sampled listens to; 0.1 by default. Environment: GREENROOM_CONTROL_SHARE.
     verbose
         Log details.
     """
@@ -187,4 +299,6 @@ class ControlOptions(KeyOptions):
     port: int | None = None
     allowed_host: list[str] | None = None
     data_dir: Path | None = None
+    observe: str | None = None
+    share: float | None = None
     verbose: bool = False

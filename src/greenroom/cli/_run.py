@@ -1,4 +1,4 @@
-"""What every serving command does alike: the event loop and the ready line."""
+"""What every serving command does alike: the log, the event loop and the ready line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from greenroom.cli._configuration import Configuration
+from greenroom.cli._logs import configure_logging
+from greenroom.cli._schema import LogSection
+
 _Result = TypeVar("_Result")
+
+
+def begin_log(said: Configuration) -> None:
+    """Write the log as the configuration says."""
+    section = said.section("log", LogSection)
+    configure_logging(level=section.level, form=section.format)
 
 
 def run(main: Coroutine[Any, Any, _Result]) -> _Result:

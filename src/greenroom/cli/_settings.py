@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from greenroom.cli._configuration import Configuration, read_configuration
 from greenroom.cli._options import ApiOptions, CallOptions, ControlOptions, KeyOptions, LogOptions, ServerOptions
+from greenroom.cli._schema import ClientSection, ControlSection, KeyPolicy, Observe
 from greenroom.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_PORT,
@@ -21,6 +25,7 @@ from greenroom.config import (
     AgentDefaults,
     ApiKey,
     Limits,
+    RecordSettings,
     RoomDefaults,
     ServerConfig,
     WebhookSettings,
@@ -29,10 +34,6 @@ from greenroom.config import (
 )
 from greenroom.errors import ConfigError
 
-_Value = TypeVar("_Value")
-
-DEFAULT_FILE: Final = "greenroom.toml"
-DEFAULT_CONTROL_PORT: Final = 7870
 _DEVELOPMENT: Final = ApiKey(key=DEV_KEY, secret=DEV_SECRET)
 
 
@@ -71,158 +72,235 @@ class ApiTarget(msgspec.Struct, frozen=True, kw_only=True):
     token: str = ""
 
 
-class _Policy(msgspec.Struct, forbid_unknown_fields=True):
-    secret: str
-    agents: tuple[str, ...] | None = None
-    rooms: tuple[str, ...] | None = None
+#: Which setting an option stands for.
+SERVER_FLAGS: Final = {
+    "bind": "bind",
+    "port": "port",
+    "rtc_port": "rtc_port",
+    "node_ip": "node_ip",
+    "data_dir": "data_dir",
+    "observability_url": "observability_url",
+    "webhook": "webhook.urls",
+    "webhook_allow_private": "webhook.allow_private",
+    "keep": "control.keep",
+    "log_key": "control.log_key",
+    "verbose": "log.level",
+}
+CONTROL_FLAGS: Final = {
+    "livekit": "control.livekit",
+    "bind": "control.bind",
+    "port": "control.port",
+    "allowed_host": "control.allowed_hosts",
+    "data_dir": "data_dir",
+    "observe": "control.observe",
+    "share": "control.share",
+    "keep": "control.keep",
+    "log_key": "control.log_key",
+    "verbose": "log.level",
+}
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_REFUSALS: Final = {
+    "observe": "{option} '{value}' is unknown",
+    "share": "{option} {value:g} is no share",
+    "port": "{option} {value} is not a port",
+}
+_FIXES: Final = {
+    "observe": f"It is one of {', '.join(typing.get_args(Observe))}",
+    "share": "Use a number from 0 to 1",
+    "port": "Use 1 to 65535, or 0 for any free one",
+}
 
 
-class _Limits(Limits, forbid_unknown_fields=True, frozen=True):
-    pass
+def server_configuration(
+    options: ServerOptions,
+    environment: Mapping[str, str] = os.environ,
+    more: Mapping[str, tuple[str, Any]] | None = None,
+) -> Configuration:
+    """Return what was said to a server. Raises :class:`ConfigError`.
 
-
-class _RoomDefaults(RoomDefaults, forbid_unknown_fields=True, frozen=True):
-    pass
-
-
-class _AgentDefaults(AgentDefaults, forbid_unknown_fields=True, frozen=True):
-    pass
-
-
-class _WebhookSettings(WebhookSettings, forbid_unknown_fields=True, frozen=True):
-    pass
-
-
-class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a configuration file may say."""
-
-    keys: dict[str, _Policy] = {}
-    bind: str | None = None
-    port: int | None = None
-    rtc_port: int | None = None
-    node_ip: tuple[str, ...] | None = None
-    data_dir: str | None = None
-    observability_url: str | None = None
-    limits: _Limits | None = None
-    room: _RoomDefaults | None = None
-    agent: _AgentDefaults | None = None
-    webhook: _WebhookSettings | None = None
+    :param more: by the setting, what further options say: their names and values.
+    """
+    return read_configuration(options.config, environment, flags_of(options, SERVER_FLAGS) | dict(more or {}))
 
 
 def server_config(options: ServerOptions, environment: Mapping[str, str] = os.environ) -> ServerConfig:
     """Return what a server is to be. Raises :class:`ConfigError`."""
-    file = _read_file(options, environment)
-    node_ip = _first(options.node_ip, _list(environment, "GREENROOM_NODE_IP"), file.node_ip)
-    settings: dict[str, Any] = {
-        "bind": _first(options.bind, environment.get("GREENROOM_BIND"), file.bind),
-        "port": _first(options.port, _number(environment, "GREENROOM_PORT"), file.port),
-        "rtc_port": _first(options.rtc_port, _number(environment, "GREENROOM_RTC_PORT"), file.rtc_port),
-        "node_ip": None if node_ip is None else tuple(_address(text) for text in node_ip),
-        "data_dir": options.data_dir or _path(environment.get("GREENROOM_DATA_DIR") or file.data_dir),
-        "observability_url": _first(
-            options.observability_url, environment.get("GREENROOM_OBSERVABILITY_URL"), file.observability_url
-        ),
-        "limits": file.limits,
-        "room": file.room,
-        "agent": file.agent,
-        "webhook": _webhook(options, environment, file.webhook or WebhookSettings()),
-    }
-    given = {name: value for name, value in settings.items() if value is not None}
-    config = ServerConfig(keys=_keys(options, environment, file), **given)
+    return server_of(server_configuration(options, environment), options, environment)
+
+
+def server_of(said: Configuration, options: KeyOptions, environment: Mapping[str, str] = os.environ) -> ServerConfig:
+    """Return what a server is to be, by what was said. Raises :class:`ConfigError`."""
+    given = {name: said.get(name) for name in ("bind", "port", "rtc_port", "observability_url") if said.says(name)}
+    config = ServerConfig(
+        keys=_keys(options, environment, said),
+        node_ip=tuple(_address(text) for text in said.get("node_ip") or ()),
+        data_dir=data_dir_of(said),
+        limits=said.section("limits", Limits),
+        room=said.section("room", RoomDefaults),
+        agent=said.section("agent", AgentDefaults),
+        webhook=said.section("webhook", WebhookSettings),
+        **given,
+    )
     config.validate()
     return config
 
 
-def _webhook(options: ServerOptions, environment: Mapping[str, str], file: WebhookSettings) -> WebhookSettings:
-    urls = _first(options.webhook, _list(environment, "GREENROOM_WEBHOOK"), file.urls)
-    return WebhookSettings(
-        urls=tuple(urls or ()),
-        api_key=file.api_key,
-        include=file.include,
-        exclude=file.exclude,
-        allow_private=options.webhook_allow_private or file.allow_private,
-    )
-
-
 def data_directory(options: LogOptions, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the directory for data. Raises :class:`ConfigError`."""
-    file = _read_file(options, environment)
-    named = _path(environment.get("GREENROOM_DATA_DIR") or file.data_dir)
-    return options.data_dir or named or DEFAULT_DATA_DIR
+    return options.data_dir or data_dir_of(read_configuration(options.config, environment))
+
+
+def data_dir_of(said: Configuration) -> Path:
+    """Return the directory for data."""
+    return Path(said.get("data_dir") or DEFAULT_DATA_DIR)
 
 
 def api_keys(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> tuple[ApiKey, ...]:
     """Return the API keys; the development key when none is given. Raises :class:`ConfigError`."""
-    return _keys(options, environment, _read_file(options, environment))
+    return _keys(options, environment, read_configuration(options.config, environment))
 
 
-def call_target(options: CallOptions, environment: Mapping[str, str] = os.environ, *, option: str = "--url") -> Target:
+def call_target(options: CallOptions, environment: Mapping[str, str] = os.environ) -> Target:
     """Return which server to call. LiveKit's own variables go before Greenroom's. Raises :class:`ConfigError`."""
-    file = _read_file(options, environment)
+    said = read_configuration(options.config, environment)
+    written = options.url or environment.get("LIVEKIT_URL", "").strip()
+    return Target(
+        url=websocket_url(written) if written else own_address(said), key=calling_key(options, environment, said)
+    )
+
+
+def calling_key(options: KeyOptions, environment: Mapping[str, str], said: Configuration) -> ApiKey:
+    """Return the key to call a server with. Raises :class:`ConfigError`."""
     names = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
     key, secret = (environment.get(name, "").strip() for name in names)
     if options.key or not (key or secret):
-        chosen = _keys(options, environment, file)[0]
-    elif key and secret:
-        chosen = ApiKey(key=key, secret=secret)
-    else:
-        given, missing = names if key else reversed(names)
-        raise ConfigError(f"{given} is set, {missing} is not", fix="Set both, or pass --key KEY:SECRET")
-    written = options.url or environment.get("LIVEKIT_URL", "").strip()
-    return Target(url=_websocket(written, option) if written else _own_address(environment, file), key=chosen)
+        return _keys(options, environment, said)[0]
+    if key and secret:
+        return ApiKey(key=key, secret=secret)
+    given, missing = names if key else reversed(names)
+    raise ConfigError(f"{given} is set, {missing} is not", fix="Set both, or pass --key KEY:SECRET")
+
+
+def control_configuration(
+    options: ControlOptions, environment: Mapping[str, str] = os.environ, *, recording: bool | None = None
+) -> Configuration:
+    """Return what was said to a control plane. Raises :class:`ConfigError`."""
+    flags = flags_of(options, CONTROL_FLAGS) | {"control.recording": ("--recording", recording)}
+    return read_configuration(options.config, environment, flags)
 
 
 def control_target(options: ControlOptions, environment: Mapping[str, str] = os.environ) -> ControlTarget:
     """Return which server to stand beside. Raises :class:`ConfigError`."""
-    file = _read_file(options, environment)
-    first = call_target(
-        CallOptions(key=options.key, config=options.config, url=options.livekit), environment, option="--livekit"
-    )
-    keys = (first.key, *(key for key in _keys(options, environment, file) if key.key != first.key.key))
-    bind = options.bind or environment.get("GREENROOM_CONTROL_BIND") or "127.0.0.1"
-    if not is_loopback(bind) and any(key.secret == DEV_SECRET for key in keys):
+    return control_of(control_configuration(options, environment), options, environment)
+
+
+def control_of(
+    said: Configuration, options: ControlOptions, environment: Mapping[str, str] = os.environ
+) -> ControlTarget:
+    """Return which server to stand beside, by what was said. Raises :class:`ConfigError`."""
+    settings = control_section(said)
+    first = calling_key(options, environment, said)
+    keys = (first, *(key for key in _keys(options, environment, said) if key.key != first.key))
+    if not is_loopback(settings.bind) and any(key.secret == DEV_SECRET for key in keys):
         raise ConfigError(
-            f"Refusing to listen on {bind} with the development key",
+            f"Refusing to listen on {settings.bind} with the development key",
             fix="Pass --key KEY:SECRET with a secret of your own, or --bind 127.0.0.1",
         )
-    port = _first(options.port, _number(environment, "GREENROOM_CONTROL_PORT"), DEFAULT_CONTROL_PORT)
-    assert port is not None
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"--port {port} is not a port", fix="Use 1 to 65535, or 0 for any free one")
     return ControlTarget(
-        livekit=first.url,
+        livekit=websocket_url(settings.livekit, "--livekit") if settings.livekit else own_address(said),
         keys=keys,
-        bind=bind,
-        port=port,
-        allowed_hosts=tuple(options.allowed_host or ()),
-        data_dir=data_directory(LogOptions(data_dir=options.data_dir, config=options.config), environment),
+        bind=settings.bind,
+        port=settings.port,
+        allowed_hosts=settings.allowed_hosts,
+        data_dir=data_dir_of(said),
     )
+
+
+def record_of(said: Configuration) -> RecordSettings:
+    """Return how the record of calls is kept. Raises :class:`ConfigError`."""
+    section = control_section(said)
+    return RecordSettings(
+        observe=section.observe,
+        share=section.share,
+        linger=section.linger,
+        limit=section.limit,
+        content=section.content,
+        recording=section.recording,
+        retention=parse_duration(section.keep, _named(said, "control.keep")) if section.keep else None,
+        log_key=Path(section.log_key) if section.log_key else None,
+        compare=section.compare,
+    )
+
+
+def _named(said: Configuration, name: str) -> str:
+    """Return what a mistake in a setting is called by: its option, its variable, or its place in the file."""
+    origin = said.origins.get(name, name)
+    return name if said.file is not None and origin == str(said.file) else origin
+
+
+def control_section(said: Configuration) -> ControlSection:
+    """Return how a control plane works. Raises :class:`ConfigError`."""
+    try:
+        return said.section("control", ControlSection)
+    except msgspec.ValidationError as error:
+        # Files and variables have been checked: an option it is.
+        name = str(error).rpartition("$.")[2].rstrip("`")
+        option, value = _named(said, f"control.{name}"), said.get(f"control.{name}")
+        raise ConfigError(_REFUSALS[name].format(option=option, value=value), fix=_FIXES[name]) from None
 
 
 def api_target(options: ApiOptions, environment: Mapping[str, str] = os.environ) -> ApiTarget:
     """Return which control plane to ask, and as whom. Raises :class:`ConfigError`."""
-    written = options.url or environment.get("GREENROOM_URL", "").strip()
-    if not written:
-        port = _first(_number(environment, "GREENROOM_PORT"), _read_file(LogOptions(), environment).port)
-        written = f"http://127.0.0.1:{port or DEFAULT_PORT}"
-    token = (options.token or environment.get("GREENROOM_TOKEN", "")).strip()
+    said = read_configuration(None, environment)
+    client = said.section("client", ClientSection)
+    written = options.url or client.url or own_address(said).replace("ws", "http", 1)
+    token = (options.token or client.token).strip()
     if not (token.isascii() and token.isprintable()):
         raise ConfigError("The token is none", fix="Pass what greenroom login --token prints")
-    return ApiTarget(url=_websocket(written, example="http://127.0.0.1:7870").replace("ws", "http", 1), token=token)
+    return ApiTarget(url=websocket_url(written, example="http://127.0.0.1:7870").replace("ws", "http", 1), token=token)
 
 
 def rtc_port(options: KeyOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Return the UDP port that a server started here would open. Raises :class:`ConfigError`."""
-    file = _read_file(options, environment)
-    return _first(_number(environment, "GREENROOM_RTC_PORT"), file.rtc_port) or DEFAULT_RTC_PORT
+    return read_configuration(options.config, environment).get("rtc_port") or DEFAULT_RTC_PORT
 
 
-def _own_address(environment: Mapping[str, str], file: ConfigFile) -> str:
-    port = _first(_number(environment, "GREENROOM_PORT"), file.port) or DEFAULT_PORT
-    return f"ws://127.0.0.1:{port}"
+def flags_of(options: object, names: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    """Return the settings that options give, by :func:`read_configuration`'s leave."""
+    found: dict[str, tuple[str, Any]] = {}
+    for field, setting in names.items():
+        value = getattr(options, field, None)
+        if field == "verbose":
+            value = "DEBUG" if value else None
+        elif field == "webhook_allow_private":
+            value = value or None
+        elif isinstance(value, Path):
+            value = str(value)
+        if value is not None:
+            found[setting] = (option_of(field), value)
+    return found
 
 
-def _websocket(text: str, option: str = "--url", example: str = "ws://127.0.0.1:7880") -> str:
+def parse_duration(text: str, option: str = "--ttl") -> float:
+    """Return the seconds that ``90``, ``15m``, ``6h`` or ``1d`` mean. Raises :class:`ConfigError`."""
+    match = re.fullmatch(r"(\d+)([smhd]?)", text)
+    if match is None or not int(match[1]):
+        raise ConfigError(f"{option} '{text}' is not a duration", fix="For example: 15m, 6h or 30d")
+    return float(int(match[1]) * _UNITS[match[2]])
+
+
+def option_of(field: str) -> str:
+    """Return how an option is written."""
+    return f"--{field.replace('_', '-')}"
+
+
+def own_address(said: Configuration) -> str:
+    """Return where a server that is started here listens."""
+    return f"ws://127.0.0.1:{said.get('port') or DEFAULT_PORT}"
+
+
+def websocket_url(text: str, option: str = "--url", example: str = "ws://127.0.0.1:7880") -> str:
+    """Return an address of a server without a slash at its end. Raises :class:`ConfigError`."""
     error = ConfigError(f"{option} '{text}' is not an address", fix=f"For example: {option} {example}")
     try:
         parts = urlsplit(text)
@@ -235,56 +313,19 @@ def _websocket(text: str, option: str = "--url", example: str = "ws://127.0.0.1:
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
-def _keys(options: KeyOptions, environment: Mapping[str, str], file: ConfigFile) -> tuple[ApiKey, ...]:
+def _keys(options: KeyOptions, environment: Mapping[str, str], said: Configuration) -> tuple[ApiKey, ...]:
     written = options.key or _list(environment, "GREENROOM_KEY")
     if written:
         return tuple(parse_key(text) for text in written)
     keys = tuple(
         ApiKey(key=name, secret=policy.secret, agents=policy.agents, rooms=policy.rooms)
-        for name, policy in file.keys.items()
+        for name, policy in said.section("keys", dict[str, KeyPolicy]).items()
     )
     return keys or (_DEVELOPMENT,)
 
 
-def _read_file(options: KeyOptions | LogOptions, environment: Mapping[str, str]) -> ConfigFile:
-    named = options.config or environment.get("GREENROOM_CONFIG")
-    path = Path(named or DEFAULT_FILE)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        if not named:
-            return ConfigFile()
-        raise ConfigError(f"Configuration file '{path}' does not exist", fix="Check --config") from None
-    except OSError as error:
-        raise ConfigError(f"Cannot read '{path}': {error.strerror}", fix="Check --config") from None
-    try:
-        if path.suffix == ".json":
-            return msgspec.json.decode(content, type=ConfigFile)
-        return msgspec.toml.decode(content, type=ConfigFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"'{path}' is not a usable configuration: {error}", fix="See docs/cli.md") from None
-
-
-def _first(*values: _Value | None) -> _Value | None:
-    return next((value for value in values if value is not None), None)
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
-
-
 def _list(environment: Mapping[str, str], name: str) -> list[str] | None:
     return [part.strip() for part in environment.get(name, "").split(",") if part.strip()] or None
-
-
-def _number(environment: Mapping[str, str], name: str) -> int | None:
-    text = environment.get(name)
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(f"{name} is '{text}', not a number", fix=f"Set {name} to a port, or unset it") from None
 
 
 def _address(text: str) -> str:

@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from greenroom.cli._options import CallOptions
-from greenroom.cli._settings import call_target
-from greenroom.cli.token import parse_duration
+from greenroom.cli._settings import call_target, parse_duration
 from greenroom.errors import ConfigError
 from greenroom.grants import LOGIN_TTL, mint_operator
 from greenroom.operations import SCOPES

@@ -8,10 +8,9 @@ import logging
 import sys
 from collections.abc import Iterator
 
-from greenroom.cli._logs import configure_logging
 from greenroom.cli._options import ServerOptions
-from greenroom.cli._run import announce_ready, run
-from greenroom.cli._settings import server_config
+from greenroom.cli._run import announce_ready, begin_log, run
+from greenroom.cli._settings import server_configuration, server_of
 from greenroom.config import DEV_SECRET, ServerConfig
 from greenroom.server import check_udp_port, listen, serve, url_of
 
@@ -22,8 +21,9 @@ def run_server(options: ServerOptions) -> int:
     """Serve until told to stop. Raises :class:`GreenroomError`."""
     # Nothing that is imported from here on is ever garbage; looking for it would cost a tenth of the start.
     gc.disable()
-    configure_logging(verbose=options.verbose)
-    return run(_serve(server_config(options)))
+    said = server_configuration(options)
+    begin_log(said)
+    return run(_serve(server_of(said, options)))
 
 
 async def _serve(config: ServerConfig) -> int:

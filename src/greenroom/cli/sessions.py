@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from greenroom.cli._api import Api, print_json
 from greenroom.cli._options import ApiOptions, SessionsRequest
 from greenroom.cli._paper import UNKNOWN, Paper, money, plain, seconds
-from greenroom.cli.token import parse_duration
+from greenroom.cli._settings import parse_duration
 from greenroom.errors import ConfigError
 
 if TYPE_CHECKING:

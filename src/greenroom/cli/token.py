@@ -14,11 +14,10 @@ from livekit.protocol import agent_dispatch
 from livekit.protocol import room as room_pb
 
 from greenroom.cli._options import KeyOptions
-from greenroom.cli._settings import api_keys
+from greenroom.cli._settings import api_keys, parse_duration
 from greenroom.errors import ConfigError
 from greenroom.grants import AgentGrant, InferenceGrant, ObservabilityGrant, SipGrant, VideoGrant, mint
 
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _GROUPS: Final[dict[str, type[msgspec.Struct]]] = {
     "video": VideoGrant,
     "sip": SipGrant,
@@ -75,14 +74,6 @@ def token_command(options: KeyOptions, request: TokenRequest, *, as_json: bool) 
         token = msgspec.json.encode(said).decode()
     print(token)
     return 0
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds that ``90``, ``15m``, ``6h`` or ``1d`` mean. Raises :class:`ConfigError`."""
-    match = re.fullmatch(r"(\d+)([smhd]?)", text)
-    if match is None or not int(match[1]):
-        raise ConfigError(f"--ttl '{text}' is not a duration", fix="For example: --ttl 15m, 6h or 1d")
-    return float(int(match[1]) * _UNITS[match[2]])
 
 
 def parse_grants(texts: Sequence[str], room: str | None) -> dict[str, msgspec.Struct]:

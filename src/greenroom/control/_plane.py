@@ -16,7 +16,7 @@ from typing import IO, Final, Self
 import msgspec
 from starlette.routing import Route
 
-from greenroom.config import ApiKey
+from greenroom.config import ApiKey, RecordSettings
 from greenroom.control._feed import Feed
 from greenroom.control._guard import Access
 from greenroom.control._live import live_routes
@@ -27,7 +27,7 @@ from greenroom.eventlog import EventLog, SigningKey
 from greenroom.fleet import Changes, Fleet, OpenOrcaFeed, Outside, Used, openorca_routes
 from greenroom.fleet import routes as fleet_routes
 from greenroom.ingest import Ingest, LiveWatch, WebhookIngest
-from greenroom.link import Controls, LiveKit, ObservePolicy, Observer
+from greenroom.link import Controls, LiveKit, ObservePolicy, Observer, When
 from greenroom.sessions import Sessions, Usage, cost_of, load_prices
 from greenroom.sessions import routes as session_routes
 
@@ -53,6 +53,25 @@ class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     retention: float | None = None
     signing_key: Path | None = None
     compare: float = 60.0
+
+    @classmethod
+    def of(cls, data_dir: Path, record: RecordSettings) -> PlaneSettings:
+        """Return how a control plane works that keeps such a record."""
+        observe = ObservePolicy(
+            when=When(record.observe),
+            share=record.share,
+            linger=record.linger,
+            limit=record.limit,
+            content=record.content,
+        )
+        return cls(
+            data_dir=data_dir,
+            observe=observe,
+            recording=record.recording,
+            retention=record.retention,
+            signing_key=record.log_key,
+            compare=record.compare,
+        )
 
 
 class Plane:

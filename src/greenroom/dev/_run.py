@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from greenroom.config import DEV_SECRET, ServerConfig
+from greenroom.config import DEV_SECRET, RecordSettings, ServerConfig
 from greenroom.dev._supervisor import Supervisor, WorkerSettings
 from greenroom.dev._worker import Guard
 from greenroom.errors import ConfigError, MissingExtraError
@@ -38,9 +38,11 @@ class DevConfig(msgspec.Struct, frozen=True, kw_only=True):
     :param reload: restart agents when their files are saved.
     :param open_page: open the page in a browser once it answers.
     :param log_level: what agents log at least.
+    :param record: how the record of calls is kept.
     """
 
     server: ServerConfig
+    record: RecordSettings = RecordSettings()
     path: Path | None = None
     reload: bool = True
     open_page: bool = False
@@ -114,7 +116,7 @@ async def _serve(
 
     url = url_of(opened)
     access = Access(bind=config.server.bind, keys=config.server.keys)
-    settings = PlaneSettings(data_dir=config.server.data_dir)
+    settings = PlaneSettings.of(config.server.data_dir, config.record)
     async with open_plane(url, config.server.keys, access, settings) as plane:
         page = control_app(
             url,

@@ -83,7 +83,7 @@ def test_a_key_on_the_command_line_replaces_those_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("port = 'high'", r"Expected `int \| null`, got `str` - at `\$\.port`"),
+        ("port = 'high'", r"Expected `int`, got `str` - at `\$\.port`"),
         ("prot = 1", "unknown field `prot`"),
         ("[keys.front]\nsecrets = 's'", r"at `\$\.keys"),
         ("[room]\nempty = 1", r"unknown field `empty` - at `\$\.room`"),

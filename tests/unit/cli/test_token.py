@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from greenroom.cli import main
-from greenroom.cli.token import parse_duration, parse_grants
+from greenroom.cli._settings import parse_duration
+from greenroom.cli.token import parse_grants
 from greenroom.config import ApiKey
 from greenroom.errors import ConfigError
 from greenroom.grants import Claims, SipGrant, VideoGrant, verify
