@@ -106,10 +106,10 @@ class AgentDiscoveryConfig:
 def agent_config(
     *,
     name: str | None = None,
-    stt: ProviderValue | None | NotGiven = NOT_GIVEN,
-    llm: ProviderValue | None | NotGiven = NOT_GIVEN,
-    tts: ProviderValue | None | NotGiven = NOT_GIVEN,
-    greeting: str | None | NotGiven = NOT_GIVEN,
+    stt: ProviderValue | NotGiven | None = NOT_GIVEN,
+    llm: ProviderValue | NotGiven | None = NOT_GIVEN,
+    tts: ProviderValue | NotGiven | None = NOT_GIVEN,
+    greeting: str | NotGiven | None = NOT_GIVEN,
     **options: Any,
 ) -> Callable[[_Agent], _Agent]:
     """Say of a class what discovery shall register it with; return the class unchanged.
@@ -145,7 +145,8 @@ def said_of(agent_cls: type) -> AgentDiscoveryConfig:
     if peer is None:
         return AgentDiscoveryConfig()
     fields = ("name", *PROVIDER_KINDS, "greeting")
-    return AgentDiscoveryConfig(**{key: getattr(peer, key, None) for key in fields})
+    found: dict[str, Any] = {key: getattr(peer, key, None) for key in fields}
+    return AgentDiscoveryConfig(**found)
 
 
 def is_decorated(agent_cls: type) -> bool:

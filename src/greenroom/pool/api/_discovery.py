@@ -187,11 +187,8 @@ def _is_wanted(source: Path, root: Path) -> bool:
 
 
 def _files_that_run() -> set[str]:
-    frame, files = sys._getframe(), set()  # noqa: SLF001 - the way the standard library itself looks at callers
-    while frame is not None:
-        files.add(str(Path(frame.f_code.co_filename).resolve()))
-        frame = frame.f_back  # type: ignore[assignment]
-    return files
+    frames = inspect.stack(context=0)
+    return {str(Path(each.filename).resolve()) for each in frames}
 
 
 def _module_name(source: Path) -> tuple[str, Path]:

@@ -1,4 +1,4 @@
-"""What the processes that run a pool ask of it: the nursery what it holds, shards how to run it, the advisor what it says.
+"""What the processes that run a pool ask of it: what it holds, how its agents run, what its program says.
 
 Nothing here imports ``livekit.agents`` by itself; a program that holds a pool has done so.
 """

@@ -21,7 +21,8 @@ _ERROR_LENGTH: Final = 500
 
 class MetricsStreamEvent(TypedDict, total=False):
     """One event of the stream: ``session_started``, ``session_finished``, ``session_failed``, and after a loss
-    ``metrics_stream_overflow``."""
+    ``metrics_stream_overflow``.
+    """
 
     event: str
     agent: str

@@ -111,10 +111,10 @@ class AgentPool:
         name: str,
         agent_cls: type[Agent],
         *,
-        stt: ProviderValue | None | NotGiven = NOT_GIVEN,
-        llm: ProviderValue | None | NotGiven = NOT_GIVEN,
-        tts: ProviderValue | None | NotGiven = NOT_GIVEN,
-        greeting: str | None | NotGiven = NOT_GIVEN,
+        stt: ProviderValue | NotGiven | None = NOT_GIVEN,
+        llm: ProviderValue | NotGiven | None = NOT_GIVEN,
+        tts: ProviderValue | NotGiven | None = NOT_GIVEN,
+        greeting: str | NotGiven | None = NOT_GIVEN,
         session_kwargs: Mapping[str, Any] | None = None,
         source_path: Path | str | None = None,
         capabilities: Sequence[str] = (),
@@ -213,7 +213,7 @@ class AgentPool:
         self.observers.append(_observing.observer(observer))
 
     def run(self) -> None:
-        """Do what the command line of this program says: ``start``, ``dev``, ``console``, ``connect``, ``download-files``.
+        """Do what the arguments of this program say: ``start``, ``dev``, ``console``, ``connect``, ``download-files``.
 
         While a nursery loads the program this only notes the pool.
 

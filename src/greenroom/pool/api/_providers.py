@@ -29,7 +29,7 @@ def note_makers() -> None:
     from livekit.agents import llm, stt, tts, vad  # noqa: PLC0415
 
     def make(cls: type, *args: Any, **options: Any) -> Any:
-        made = object.__new__(cls)
+        made: Any = object.__new__(cls)
         if cls.__new__ is make:
             _made[made] = (args, options)
         return made
@@ -37,7 +37,7 @@ def note_makers() -> None:
     for base in (stt.STT, llm.LLM, llm.RealtimeModel, tts.TTS, vad.VAD):
         if base not in _noted:
             _noted.add(base)
-            base.__new__ = staticmethod(make)  # type: ignore[assignment]
+            base.__new__ = staticmethod(make)  # type: ignore[method-assign]
 
 
 def renewed(value: Any) -> Any:
@@ -78,7 +78,7 @@ def provider(kind: str, value: Any) -> Any:
 
 
 def prepare(config: AgentConfig) -> None:
-    """Import what an agent's ids need. Raises :class:`GreenroomError` for an id that nobody has, with what to install."""
+    """Import what an agent's ids need. Raises :class:`GreenroomError` for an id that nobody has."""
     for kind in PROVIDER_KINDS:
         value = getattr(config, kind)
         if isinstance(value, str) and not value.startswith(HOSTED):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from greenroom.errors import GreenroomError
 from greenroom.pool import context
-from greenroom.pool._model import AgentSpec, EndKind
-from greenroom.pool.admission import Offer, Refusal, Router, mapping_of, tenant_of
+from greenroom.pool._model import EndKind
+from greenroom.pool.admission import Offer, Refusal, mapping_of, tenant_of
 from greenroom.pool.api import _observing as observing
 from greenroom.pool.api._config import PROVIDER_KINDS, AgentConfig
 from greenroom.pool.api._metrics import Metrics
@@ -118,17 +118,6 @@ def session_info(offer: Offer, agent: str, deployment: str | None) -> SessionInf
     )
 
 
-def routed(agents: list[AgentSpec], offer: Offer, *, first_prefix: bool) -> str:
-    """Return which agent a job is for that nobody routed. Raises ``RuntimeError`` and ``ValueError``."""
-    if not agents:
-        raise RuntimeError("No agents are registered in the pool.")
-    routing = Router(agents, first_prefix=first_prefix).route(offer)
-    if routing.agent is None:
-        raise ValueError(routing.refusal.message if routing.refusal else "No agent of the pool takes the job.")
-    _log.info("agent resolved", extra={"agent": routing.agent.name, "rule": str(routing.rule)})
-    return routing.agent.name
-
-
 async def run_session(cast: Cast, ctx: JobContext, name: str) -> None:
     """Be the entrypoint of an agent: connect, start, tell, greet.
 
@@ -175,7 +164,8 @@ async def _make_session(cast: Cast, config: AgentConfig, ctx: JobContext, tenant
 
     fill_userdata(ctx.proc)
     if config.session_factory is not None:
-        return await _made(config.session_factory, ctx)
+        made: AgentSession[Any] = await _made(config.session_factory, ctx)
+        return made
     said = await _providers(cast, config, tenant)
     options = {
         key: provider("vad", value) if key == "vad" and value is not None else value
@@ -185,13 +175,14 @@ async def _make_session(cast: Cast, config: AgentConfig, ctx: JobContext, tenant
         options["vad"] = provider("vad", said["vad"])
     if config.userdata_factory is not None:
         options["userdata"] = await _made(config.userdata_factory, ctx)
-    made = {kind: provider(kind, value) for kind in PROVIDER_KINDS if (value := said.get(kind)) is not None}
-    return AgentSession(**made, **session_options(options, ctx.proc, llm=made.get("llm")))
+    chosen = {kind: provider(kind, value) for kind in PROVIDER_KINDS if (value := said.get(kind)) is not None}
+    return AgentSession(**chosen, **session_options(options, ctx.proc, llm=chosen.get("llm")))
 
 
 async def _make_agent(config: AgentConfig, ctx: JobContext) -> Agent:
     if config.agent_factory is not None:
-        return await _made(config.agent_factory, ctx)
+        made: Agent = await _made(config.agent_factory, ctx)
+        return made
     return config.agent_cls()  # type: ignore[call-arg]
 
 

@@ -114,11 +114,7 @@ class FileWatcher:
                 step=self._debounce,
                 stop_event=self._refreshed,
             ):
-                changes = collapsed(
-                    FileChange(Path(name).resolve(), _WORDS[change])
-                    for change, name in batch
-                    if _is_wanted(Path(name).resolve(), wanted)
-                )
+                changes = _changes(batch, wanted)
                 if changes:
                     await self._tell(changes)
 
@@ -135,6 +131,11 @@ def collapsed(changes: Iterable[FileChange]) -> list[FileChange]:
     for change in changes:
         kinds.setdefault(change.path, set()).add(change.change_type)
     return [FileChange(path, next(kind for kind in _WEIGHT if kind in seen)) for path, seen in kinds.items()]
+
+
+def _changes(batch: Iterable[tuple[Change, str]], wanted: set[Path]) -> list[FileChange]:
+    told = (FileChange(Path(name).resolve(), _WORDS[change]) for change, name in batch)
+    return collapsed(change for change in told if _is_wanted(change.path, wanted))
 
 
 def _is_wanted(path: Path, wanted: set[Path]) -> bool:
