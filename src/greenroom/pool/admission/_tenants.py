@@ -123,9 +123,9 @@ class TenantTable:
         self._answers[tenant] = _Answer(settings=settings, told=True, until=now + lifetime)
 
     def failed(self, tenant: str, problem: str, now: float) -> None:
-        """Take that the resolver could not answer. What it said last goes on."""
+        """Take that the resolver could not answer. The settings that it told last go on."""
         answer = self._answers.setdefault(tenant, _Answer())
-        answer.asking = False
+        answer.asking = answer.told = False
         answer.until = now + self._lifetime * _NEGATIVE
         answer.problem = problem
 
