@@ -51,6 +51,7 @@ Effect: TypeAlias = Say | StopPlacing | Resume | Kill
 class _Watched(msgspec.Struct):
     alive_at: float
     stalled_at: float | None = None
+    long: bool = False
     where: str = ""
     stack: str = ""
     job_id: str = ""
@@ -105,6 +106,7 @@ class Watchdog:
         if shard.stalled_at is None:
             # Not before the last sign of life: its clock may have run while ours did not.
             shard.stalled_at = max(shard.alive_at, at - message.seconds)
+        shard.long = message.seconds >= self._settings.stall
         shard.where, shard.stack, shard.job_id = message.line, message.stack, message.job_id
         return self._judge(number, shard, at)
 
@@ -143,8 +145,7 @@ class Watchdog:
         effects: list[Effect] = []
         seconds = at - self._since(shard)
         limits = self._settings
-        known = shard.stalled_at is not None
-        if not shard.told and (seconds >= limits.unfed or (known and seconds >= limits.stall)):
+        if not shard.told and (shard.long or seconds >= limits.unfed):
             shard.told = True
             effects.append(
                 Say(number=number, seconds=seconds, where=shard.where, stack=shard.stack, job_id=shard.job_id)
