@@ -21,7 +21,7 @@ from greenroom.grants._operators import (
     roles,
     verify_operator,
 )
-from greenroom.grants._tokens import DEFAULT_TTL, LEEWAY, Grant, mint, read_http_token, verify
+from greenroom.grants._tokens import DEFAULT_TTL, LEEWAY, Grant, mint, read_http_token, renew, verify
 
 __all__ = [
     "DEFAULT_TTL",
@@ -42,6 +42,7 @@ __all__ = [
     "mint",
     "mint_operator",
     "read_http_token",
+    "renew",
     "roles",
     "verify",
     "verify_operator",

@@ -73,6 +73,16 @@ def mint(
     return _jws.sign(said.encode(), key.secret)
 
 
+def renew(token: str, key: ApiKey, *, ttl: float = DEFAULT_TTL, now: float | None = None) -> str:
+    """Return a token that ``key`` signed, expired or not, valid for ``ttl`` seconds more and otherwise as it was.
+
+    :raises TokenError: when the key did not sign it.
+    """
+    claims = msgspec.json.decode(_jws.read(token, key.secret), type=dict[str, Any])
+    claims["exp"] = int((time.time() if now is None else now) + ttl)
+    return _jws.sign(msgspec.json.encode(claims), key.secret)
+
+
 def read_http_token(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
     """Return the token of an HTTP request or WebSocket upgrade, ``None`` without one.
 
