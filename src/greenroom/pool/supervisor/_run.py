@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from greenroom.pool._settings import PoolSettings
 from greenroom.pool.supervisor._output import Output
+from greenroom.pool.supervisor._pool import Pool
 
 
 async def run_pool(
@@ -23,5 +27,63 @@ async def run_pool(
     The first SIGTERM or SIGINT drains, the second stops; in development SIGINT stops at once.
 
     :param on_ready: called with the URL of the pool's HTTP port once calls can come in.
+    :raises GreenroomError: for what a person has to mend.
     """
-    raise NotImplementedError
+    pool = Pool(settings, on_output=on_output, cost_of=cost_of, discover=discover)
+    with _signals(dev=settings.dev) as (drain, stop):
+        try:
+            if await _unless(stop, drain, pool.start()):
+                on_ready(pool.url)
+                await _first(drain.wait(), stop.wait(), pool.drained())
+                if not stop.is_set():
+                    await _unless(stop, None, pool.drain())
+        finally:
+            await pool.stop()
+    return 0
+
+
+@contextlib.contextmanager
+def _signals(*, dev: bool) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Turn signals into the wish to drain, and then to stop."""
+    loop = asyncio.get_running_loop()
+    drain, stop = asyncio.Event(), asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if drain.is_set() or (dev and number is signal.SIGINT):
+            stop.set()
+        drain.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield drain, stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _unless(stop: asyncio.Event, drain: asyncio.Event | None, work: Any) -> bool:
+    """Do something unless told to stop meanwhile; return whether it was done."""
+    task = asyncio.ensure_future(work)
+    waits = [asyncio.ensure_future(event.wait()) for event in (stop, drain) if event is not None]
+    try:
+        await asyncio.wait([task, *waits], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+            return True
+        return False
+    finally:
+        for each in (task, *waits):
+            each.cancel()
+        await asyncio.gather(task, *waits, return_exceptions=True)
+
+
+async def _first(*works: Any) -> None:
+    """Wait for the first of several."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

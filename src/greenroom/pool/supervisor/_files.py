@@ -1,0 +1,59 @@
+"""Which files a pool is made of, and whether what they say has changed since it was loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from greenroom.pool.discovery import Discovery
+
+Digests: TypeAlias = dict[str, bytes]
+
+
+class Files:
+    """Finds the files with agents, again whenever asked.
+
+    :param paths: files, and directories to look for agents in.
+    :param discover: finds them instead.
+    """
+
+    def __init__(self, paths: Sequence[Path], discover: Callable[[], Sequence[Path]] | None) -> None:
+        self._paths = paths
+        self._given = discover
+        self._discoveries = [] if discover is not None else [Discovery(path) for path in paths if path.is_dir()]
+        self.directories: frozenset[Path] = frozenset()
+
+    def find(self) -> list[str]:
+        """Return the files with agents, absolute. Blocking.
+
+        :raises ConfigError: when there are none, or something is wrong with what was named.
+        """
+        if self._given is not None:
+            found = [path.resolve() for path in self._given()]
+            directories = {path.parent for path in found} | {path for path in self._paths if path.is_dir()}
+        else:
+            found, directories = [], set()
+            for path in self._paths:
+                if path.is_dir():
+                    continue
+                found.append(path.resolve())
+                directories.add(path.resolve().parent)
+            for discovery in self._discoveries:
+                survey = discovery.survey()
+                found += survey.agents
+                directories |= survey.directories
+        self.directories = frozenset(directories)
+        return list(dict.fromkeys(map(str, found)))
+
+
+def digests(files: Iterable[str]) -> Digests:
+    """Return what files hold, as far as they are there. Blocking."""
+    found = {}
+    for file in files:
+        try:
+            found[file] = hashlib.blake2b(Path(file).read_bytes(), digest_size=16).digest()
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,313 @@
+"""Runs calls: launches them, follows what happens in them, saves them when their shard dies, ends them by rule."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from livekit.protocol import agent as agent_pb
+
+from greenroom.pool._model import AgentSpec, EndKind
+from greenroom.pool._settings import PoolSettings, TenantSettings
+from greenroom.pool._wire import Beat, Checkpoint, End, Ended, Fact, Launch, Move, Started
+from greenroom.pool.admission import Breakers, Desk, Fate, PolicyWatch, RescueBudget, policies_of
+from greenroom.pool.supervisor._calls import Call, Calls, again
+from greenroom.pool.supervisor._cast import Cast
+from greenroom.pool.supervisor._generations import Generations
+from greenroom.pool.supervisor._messages import job_status, renewed
+from greenroom.pool.supervisor._shards import Shard, Shards
+
+_log = logging.getLogger("greenroom.pool")
+
+_FAILURES: Final = frozenset({EndKind.SETUP, EndKind.PROVIDER, EndKind.TOOL, EndKind.CODE, EndKind.KILLED})
+#: How long after a rescue LiveKit may still take the job away because the agent of before has left its room.
+_ECHO: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """What is held for an offer until it runs, or does not."""
+
+    agent: AgentSpec
+    tenant: str
+    settings: TenantSettings
+    generation: int
+    shard: int
+
+
+class Office(Protocol):
+    """What running calls needs of the pool around it."""
+
+    cast: Cast
+
+    def tell(self, link: int, message: agent_pb.WorkerMessage) -> None:
+        """Send a message over a registration."""
+
+    def changed(self) -> None:
+        """The snapshot has changed, and perhaps the load."""
+
+
+class Runs:
+    """Every call of the pool.
+
+    :param clock: of decisions, in seconds; it never goes back.
+    :param wall: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        office: Office,
+        *,
+        shards: Shards,
+        generations: Generations,
+        desk: Desk,
+        breakers: Breakers,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        cost_of: Callable[[Mapping[str, Any]], float | None] | None,
+    ) -> None:
+        self.calls = Calls()
+        self._settings = settings
+        self._office = office
+        self._shards = shards
+        self._generations = generations
+        self._desk = desk
+        self._breakers = breakers
+        self._clock = clock
+        self._wall = wall
+        self._cost_of = cost_of
+        self._budget = RescueBudget()
+
+    # Begin
+
+    def launch(self, launch: Launch, hold: Hold, *, room: str, link: int) -> None:
+        """Run a job that LiveKit has given to the pool."""
+        now = self._clock()
+        self._desk.confirm(launch.job_id)
+        said = self._settings.agents.get(hold.agent.name)
+        policies = policies_of(self._settings.policies, said.policies if said else None, hold.settings.policies)
+        call = Call(
+            launch=launch,
+            room=room,
+            link=link,
+            shard=hold.shard,
+            generation=hold.generation,
+            fingerprint=hold.agent.fingerprint,
+            tenant=hold.settings,
+            watch=PolicyWatch(policies, now),
+            began_at=now,
+            started_at=self._wall(),
+        )
+        self.calls.add(call)
+        self._office.tell(link, job_status(call.id, agent_pb.JS_RUNNING))
+        shard = self._shards.get(hold.shard)
+        if shard is None or shard.doomed or call.id not in shard.jobs:
+            self._relaunch(call, launch, alone=False)
+        else:
+            shard.send(launch)
+        _log.info("call begins", extra={**_fields(call), "shard": call.shard})
+        self._office.changed()
+
+    # What shards tell
+
+    def said(self, shard: Shard, message: Started | Fact | Checkpoint | Ended) -> None:
+        """A shard tells of one of its calls."""
+        call = self.calls.running.get(message.job_id)
+        if call is None or call.shard != shard.number:
+            return
+        match message:
+            case Started():
+                self._office.changed()
+            case Fact():
+                self._fact(call, message)
+            case Checkpoint(memo=memo):
+                call.memo = memo
+            case Ended():
+                self._ended(call, message)
+
+    def spent(self, beat: Beat) -> None:
+        """A shard tells what its calls cost."""
+        for each in beat.sessions:
+            call = self.calls.running.get(each.job_id)
+            if call is not None:
+                call.cpu, call.memory = each.cpu, each.memory
+
+    def _fact(self, call: Call, fact: Fact) -> None:
+        now = self._clock()
+        call.watch.fact(fact.kind, fact.value, now)
+        match fact.kind:
+            case "connected":
+                call.state = "connected"
+            case "agent_state":
+                call.state = str(fact.value)
+            case "provider_ok":
+                self._breakers.ok(call.id, str(fact.value), now)
+            case "provider_error":
+                if self._breakers.failed(call.id, str(fact.value), now, recoverable=fact.recoverable):
+                    _log.warning(
+                        "a provider of a tenant fails, its calls are refused for a while",
+                        extra={"tenant": call.launch.tenant, "provider": str(fact.value)},
+                    )
+            case "usage" if self._cost_of is not None and isinstance(fact.value, Mapping):
+                cost = self._cost_of(fact.value)
+                if cost is not None:
+                    call.watch.fact("cost", cost, now)
+        self._enforce(call, now)
+        if fact.kind in {"connected", "agent_state"}:
+            self._office.changed()
+
+    def _ended(self, call: Call, ended: Ended) -> None:
+        call.memo = ended.memo or call.memo
+        if ended.kind is EndKind.MOVED and call.ending is None:
+            self._shards.release(call.shard, call.id)
+            call.moving = False
+            self.calls.count(call, EndKind.MOVED)
+            self._relaunch(call, again(call, token=self._renewed(call)), alone=False)
+            self._office.changed()
+            return
+        kind, reason = ended.kind, ended.reason or ended.error
+        if call.ending is not None and kind not in _FAILURES:
+            kind, reason = call.ending
+        self._finish(call, kind, reason, ok=ended.ok)
+
+    # The end
+
+    def _finish(self, call: Call, kind: EndKind, reason: str, *, ok: bool) -> None:
+        self._shards.release(call.shard, call.id)
+        self.calls.end(call, kind, self._clock())
+        self._desk.release(call.id)
+        self._breakers.end(call.id)
+        self._budget.forget(call.id)
+        status = agent_pb.JS_SUCCESS if ok else agent_pb.JS_FAILED
+        told = reason if not ok or kind in {EndKind.POLICY, EndKind.DRAINED} else ""
+        self._office.tell(call.link, job_status(call.id, status, told))
+        level = logging.WARNING if kind in _FAILURES else logging.INFO
+        seconds = round(self._clock() - call.began_at, 1)
+        _log.log(level, "call ended", extra={**_fields(call), "kind": kind, "reason": reason, "seconds": seconds})
+        self._office.changed()
+
+    def end(self, call: Call, kind: EndKind, reason: str) -> None:
+        """End a call in good order. The first reason counts."""
+        if call.ending is not None:
+            return
+        call.ending = (kind, reason)
+        shard = self._shards.get(call.shard)
+        if shard is not None:
+            shard.send(End(job_id=call.id, kind=kind, reason=reason))
+
+    def end_all(self, kind: EndKind, reason: str) -> None:
+        """End every call in good order."""
+        for call in list(self.calls.running.values()):
+            self.end(call, kind, reason)
+
+    def terminated(self, job_id: str) -> None:
+        """LiveKit has taken a job away."""
+        call = self.calls.running.get(job_id)
+        if call is None:
+            return
+        if call.relaunched_at is not None and self._clock() - call.relaunched_at < _ECHO:
+            # The agent of before has left the room; the one that comes now is what the job needs.
+            self._office.tell(call.link, job_status(call.id, agent_pb.JS_RUNNING))
+            return
+        self.end(call, EndKind.TERMINATED, "LiveKit has taken the job away")
+
+    def tick(self) -> None:
+        """End what a policy ends now."""
+        now = self._clock()
+        for call in list(self.calls.running.values()):
+            self._enforce(call, now)
+
+    def _enforce(self, call: Call, now: float) -> None:
+        due = call.watch.due(now) if call.ending is None else None
+        if due is not None:
+            _log.info("a policy ends a call", extra={**_fields(call), "policy": due.policy, "reason": due.reason})
+            self.end(call, EndKind.POLICY, f"{due.policy}: {due.reason}")
+
+    # Going on elsewhere
+
+    def move(self, agents: Iterable[str], generation: int) -> None:
+        """Let the calls of some agents go over to another generation, each between two turns."""
+        wanted = set(agents)
+        for call in self.calls.running.values():
+            shard = self._shards.get(call.shard)
+            older = call.launch.agent in wanted and call.generation != generation
+            if older and not call.moving and call.ending is None and shard is not None:
+                call.moving = True
+                shard.send(Move(job_id=call.id))
+
+    def shard_gone(self, shard: Shard, why: str, culprit: str) -> None:
+        """A shard has died: its calls go on elsewhere, at once."""
+        calls = [self.calls.running[job] for job in sorted(shard.jobs) if job in self.calls.running]
+        mine = [call for call in calls if call.shard == shard.number]
+        plans = {
+            plan.job_id: plan for plan in self._budget.plan([call.id for call in mine], self._clock(), culprit=culprit)
+        }
+        for call in mine:
+            plan = plans[call.id]
+            if call.ending is not None:
+                self._finish(call, *call.ending, ok=True)
+            elif plan.fate is Fate.GIVE_UP:
+                self._finish(call, EndKind.KILLED, f"its shard died ({why}); {plan.why}", ok=False)
+            else:
+                self._rescue(call, why, alone=plan.fate is Fate.ALONE)
+
+    def _rescue(self, call: Call, why: str, *, alone: bool) -> None:
+        call.rescues += 1
+        call.moving = False
+        if self._relaunch(call, again(call, token=self._renewed(call)), alone=alone):
+            self.calls.rescued += 1
+            self.calls.count(call, EndKind.RESCUED)
+            remembered = call.memo is not None
+            extra = {**_fields(call), "shard": call.shard, "why": why, "alone": alone, "remembered": remembered}
+            _log.warning("call goes on in another shard", extra=extra)
+            self._office.changed()
+
+    def _relaunch(self, call: Call, launch: Launch, *, alone: bool) -> bool:
+        member = self._office.cast.member(call.launch.agent)
+        agent = member.spec if member is not None else AgentSpec(name=call.launch.agent)
+        generations = dict.fromkeys([member.generation if member else call.generation, call.generation])
+        why = ""
+        for number in generations:
+            found = self._generations.place(number, agent, call.launch.tenant, alone=alone)
+            if isinstance(found, str):
+                why = found
+                continue
+            self._generations.taken(found, call.id)
+            call.shard, call.generation = found.number, number
+            call.fingerprint = agent.fingerprint or call.fingerprint
+            call.state = "starting"
+            call.launches += 1
+            call.relaunched_at = self._clock()
+            found.send(launch)
+            return True
+        self._finish(call, EndKind.KILLED, f"no shard takes it: {why}", ok=False)
+        return False
+
+    def _renewed(self, call: Call) -> str:
+        return renewed(call.launch.token, self._settings.key, self._wall())
+
+
+def launch_of(
+    job: agent_pb.Job, hold: Hold, *, url: str, token: str, worker_id: str, identity: str, **times: Any
+) -> Launch:
+    """Return how a job is run; ``times`` are further fields of :class:`Launch`."""
+    return Launch(
+        job_id=job.id,
+        agent=hold.agent.name,
+        tenant=hold.tenant,
+        job=job.SerializeToString(),
+        identity=identity,
+        url=url,
+        token=token,
+        worker_id=worker_id,
+        providers=hold.settings.providers,
+        environment=hold.settings.environment,
+        **times,
+    )
+
+
+def _fields(call: Call) -> dict[str, object]:
+    return {"job_id": call.id, "agent": call.launch.agent, "tenant": call.launch.tenant, "room": call.room}
