@@ -18,6 +18,10 @@ from bench import (
     ingest,
     media,
     pool,
+    pool_burst,
+    pool_held,
+    pool_idle,
+    pool_knobs,
     rooms,
     server,
     speech,
@@ -43,6 +47,10 @@ BENCHES = {
     "speech": speech.run,
     "voice": voice.run,
     "pool": pool.run,
+    "pool-held": pool_held.run,
+    "pool-idle": pool_idle.run,
+    "pool-burst": pool_burst.run,
+    "pool-knobs": pool_knobs.run,
 }
 
 
