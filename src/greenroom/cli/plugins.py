@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from greenroom.cli._api import print_json
@@ -10,6 +11,8 @@ from greenroom.plugins import Description, Kind, Listing, describe, listings
 
 _READY: Final = "ready"
 _COLOURS: Final = {"missing": "yellow", "shadowed": "yellow", "broken": "red"}
+# What is wrong stands in what is printed.
+logging.getLogger("greenroom.plugins").addHandler(logging.NullHandler())
 
 
 def list_command(kind: str | None, *, as_json: bool) -> int:

@@ -42,6 +42,7 @@ COMMANDS = (
     "export",
     "sessions",
     "session",
+    "plugins",
     "talk",
     "token",
     "top",
