@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.pool.discovery._files import MAX_AGENTS, AgentFile, Discovery, Survey
+from greenroom.pool.discovery._files import MAX_AGENTS, AgentFile, Discovery, Survey, local_files, local_modules
 from greenroom.pool.discovery._source import (
     ImportedName,
     Launch,
@@ -22,6 +22,8 @@ __all__ = [
     "Problem",
     "Source",
     "Survey",
+    "local_files",
+    "local_modules",
     "mentions_agent",
     "read_source",
     "shown",

@@ -129,7 +129,7 @@ class Discovery:
                     yield Path(parent, name)
 
     def _agent(self, path: Path, source: Source, name: str) -> AgentFile:
-        files, problem = self._closure(path)
+        files, problem = _closure(path, self._cache)
         return AgentFile(
             path=path,
             name=name,
@@ -139,23 +139,48 @@ class Discovery:
             problem=source.problem or problem,
         )
 
-    def _closure(self, path: Path) -> tuple[frozenset[Path], Problem | None]:
-        """Return ``path`` and the local files it imports, and the first of them that does not parse."""
-        seen = {path}
-        waiting = [path]
-        problem = None
-        while waiting:
-            file = waiting.pop()
-            source = self._cache.read(file, must_mention=False)
-            if source is None:
-                continue
-            problem = problem or source.problem
-            for name in source.imports:
+
+def local_files(path: Path) -> frozenset[Path]:
+    """Return a file and every local file that it imports, by what they say."""
+    return _closure(path, _Cache())[0]
+
+
+def local_modules(path: Path) -> dict[str, Path]:
+    """Return the modules that a file, and what it imports, import by their whole names, with their local files."""
+    cache = _Cache()
+    found: dict[str, Path] = {}
+    for file in sorted(_closure(path, cache)[0]):
+        source = cache.read(file, must_mention=False)
+        for name in source.imports if source else ():
+            if not name.level and name.module:
                 for target in _resolve(file, name):
-                    if target not in seen:
-                        seen.add(target)
-                        waiting.append(target)
-        return frozenset(seen), problem
+                    found.setdefault(_module_of(target, file), target)
+    return found
+
+
+def _module_of(target: Path, importer: Path) -> str:
+    roots = [root for root in (_import_root(importer), importer.parent, Path.cwd()) if target.is_relative_to(root)]
+    parts = target.relative_to(roots[0]).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _closure(path: Path, cache: _Cache) -> tuple[frozenset[Path], Problem | None]:
+    """Return ``path`` and the local files it imports, and the first of them that does not parse."""
+    seen = {path}
+    waiting = [path]
+    problem = None
+    while waiting:
+        file = waiting.pop()
+        source = cache.read(file, must_mention=False)
+        if source is None:
+            continue
+        problem = problem or source.problem
+        for name in source.imports:
+            for target in _resolve(file, name):
+                if target not in seen:
+                    seen.add(target)
+                    waiting.append(target)
+    return frozenset(seen), problem
 
 
 def _skips(directory: Path) -> bool:

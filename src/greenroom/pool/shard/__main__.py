@@ -31,13 +31,17 @@ def main() -> int:
 
 
 def _be(child: Child) -> None:
-    # Only what it needs: the nursery has imported this already, where user code made that possible.
-    from greenroom.pool.shard._host import run_shard  # noqa: PLC0415
-    from greenroom.pool.shard._scope import install_output  # noqa: PLC0415
+    # The nursery has imported all of this, once it knew that livekit.agents is there.
+    from greenroom.pool.shard import _advisor, _host, _inference, _scope  # noqa: PLC0415
 
-    install_output(child.settings)
-    if child.role is Role.SHARD:
-        run_shard(child.end, child.catalog, child.settings)
+    _scope.install_output(child.settings)
+    match child.role:
+        case Role.SHARD:
+            _host.run_shard(child.end, child.catalog, child.settings)
+        case Role.ADVISOR:
+            _advisor.run_advisor(child.end, child.catalog, child.settings)
+        case Role.INFERENCE:
+            _inference.run_inference(child.end, child.settings)
 
 
 def _leave(status: int) -> NoReturn:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import time
@@ -29,6 +28,7 @@ from greenroom.pool._wire import (
     to_shard,
 )
 from greenroom.pool.shard._instruments import Instruments
+from greenroom.pool.shard._loop import finish, new_loop
 from greenroom.pool.shard._pipe import LoopPipe
 from greenroom.pool.shard._program import Catalog, Program
 from greenroom.pool.shard._session import Session, note_tasks
@@ -40,16 +40,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("greenroom.pool")
 
 _LAST_WORDS: Final = 2.0
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop: uvloop's where it is installed, unless ``OPENRTC_UVLOOP=0``."""
-    if os.environ.get("OPENRTC_UVLOOP", "") not in {"0", "false", "no"}:
-        with contextlib.suppress(ImportError):
-            import uvloop  # noqa: PLC0415 - not installed everywhere
-
-            return uvloop.new_event_loop()
-    return asyncio.new_event_loop()
 
 
 class SetUpError(Exception):
@@ -269,17 +259,3 @@ def run_shard(end: socket.socket, catalog: Catalog, settings: ShardSettings) -> 
             loop.run_until_complete(shard.run(end))
     finally:
         finish(loop)
-
-
-def finish(loop: asyncio.AbstractEventLoop) -> None:
-    """Let go of a loop as ``asyncio.run`` does."""
-    try:
-        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=_LAST_WORDS))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()

@@ -7,31 +7,38 @@ import contextlib
 import hashlib
 import importlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from greenroom.pool._model import AgentSpec, Failure, Kind, Manifest
-from greenroom.pool.discovery import Launch, read_source, shown
+from greenroom.pool.api import AgentPool, capture
+from greenroom.pool.api import _host_face as pools
+from greenroom.pool.discovery import Launch, local_files, read_source, shown
+from greenroom.pool.discovery import local_modules as imported_modules
+from greenroom.pool.shard._classes import Advisors, merged, programs
+from greenroom.pool.shard._prewarm import ENVIRONMENT, prewarm
 from greenroom.pool.shard._program import Catalog, Program
 from greenroom.pool.shard._source import (
     arguments,
     failure_of,
     import_file,
     local_modules,
+    module_for_main,
     root_of,
     run_as_main,
 )
-from greenroom.pool.shard._upstream_server import Captured, captured_servers, is_server, read_server
+from greenroom.pool.shard._upstream_inference import wanted
+from greenroom.pool.shard._upstream_server import Captured, ServerParts, captured_servers, read_server
 
 logger = logging.getLogger("greenroom.pool")
 
-_NO_AGENT = (
+_NO_AGENT: Final = (
     "there is no agent in it: define an AgentServer with @server.rtc_session(), register classes with an AgentPool, "
     "or define an Agent class"
 )
-_NO_ENTRYPOINT = "its AgentServer has no entrypoint: decorate one with @server.rtc_session()"
+_NO_ENTRYPOINT: Final = "its AgentServer has no entrypoint: decorate one with @server.rtc_session()"
 
 
 class Loader:
@@ -45,23 +52,48 @@ class Loader:
         self._paths = [Path(path) for path in paths]
         self._on_loading = on_loading
         self._roots = frozenset({Path.cwd(), *(path.parent for path in self._paths), *map(root_of, self._paths)})
-        self._claimed: dict[int, Path] = {}
+        self._sources: dict[str, set[Path]] = {}
+        self._modules: dict[str, tuple[Path, Path]] = {}
+        self._claimed: set[int] = set()
         self._keep: list[Any] = []
+        pools.note_makers()
 
     def load(self, skip: Sequence[str] = ()) -> Catalog:
         """Load every file but those to ``skip``; one that is broken does not keep the others back."""
+        catalog = self.catalog
         for path in self._paths:
             if str(path) in skip:
-                self._fail(Failure(source=str(path), message="loading it ended the process that loads agents"))
                 continue
             self._on_loading(str(path))
             try:
                 self._load(path)
             except (Exception, SystemExit) as error:
                 self._fail(failure_of(path, error, self._roots))
-        self.catalog.files |= {str(path) for path in self._paths}
-        self.catalog.files |= {str(path) for path in local_modules(self._roots).values()}
-        return self.catalog
+        catalog.files |= {str(file) for path in self._paths for file in local_files(path)}
+        catalog.files |= {str(path) for path in local_modules(self._roots).values()}
+        catalog.options = merged(catalog.pools)
+        catalog.advice = Advisors(catalog.pools) if catalog.pools else None
+        catalog.inference = wanted()
+        return catalog
+
+    def warm(self, options: Mapping[str, Any]) -> None:
+        """Load what the sessions of all shards share; agents that miss a model do not enter service."""
+        for name in dict.fromkeys(name for program in self.catalog.programs.values() for name in program.preload):
+            try:
+                importlib.import_module(name)
+            except Exception:
+                logger.warning("a module cannot be preloaded", extra={"wanted": name}, exc_info=True)
+        with _no_models():
+            importlib.import_module("livekit.agents.ipc._preload")
+        loaded = {program.spec.source for program in self.catalog.programs.values()}
+        sources = {source: [*map(str, files)] for source, files in self._sources.items() if source in loaded}
+        for failure in prewarm(sources, options).failures:
+            self._fail(failure)
+            self.catalog.programs = {
+                name: program
+                for name, program in self.catalog.programs.items()
+                if program.spec.source != failure.source
+            }
 
     def manifest(self) -> Manifest:
         """Return what the supervisor is told."""
@@ -76,64 +108,76 @@ class Loader:
         )
 
     def _load(self, path: Path) -> None:
+        problem = self._clash(path)
+        if problem:
+            self._fail(Failure(source=str(path), message=problem))
+            return
         before = {*local_modules(self._roots).values()}
-        servers = list(self._servers(path))
-        files = {path, *({*local_modules(self._roots).values()} - before)}
-        fresh = [server for server in servers if id(server) not in self._claimed]
-        if not servers:
+        servers, found = self._run(path)
+        files = {*local_files(path), *({*local_modules(self._roots).values()} - before)}
+        self._sources[str(path)] = files
+        digest = _fingerprint(files)
+        if not servers and not found:
             self._fail(Failure(source=str(path), message=_NO_AGENT))
-        for server in fresh:
-            self._claimed[id(server)] = path
-            self._keep.append(server)
-            parts = read_server(server)
-            if parts.entrypoint is None:
-                if len(fresh) == 1:
-                    self._fail(Failure(source=str(path), message=_NO_ENTRYPOINT))
-                continue
-            self._add(
-                Program(
-                    spec=AgentSpec(
-                        name=parts.agent_name or path.stem,
-                        dispatch=parts.agent_name,
-                        kind=Kind.PROGRAM,
-                        source=str(path),
-                        job_type=parts.job_type,
-                        permissions=parts.permissions,
-                        asks=parts.request is not None,
-                        fingerprint=_fingerprint(files),
-                    ),
-                    entrypoint=parts.entrypoint,
-                    asks=parts.request,
-                    session_end=parts.session_end,
-                    simulation_end=parts.simulation_end,
-                    setup=parts.setup,
-                    shares=server,
-                    http_proxy=parts.http_proxy,
-                    session_end_timeout=parts.session_end_timeout,
-                    setup_timeout=parts.setup_timeout,
-                    preload=parts.preload,
-                )
-            )
+        for pool in self._fresh(found):
+            self.catalog.pools.append(pool)
+            self._sources.update({spec.source: files for spec in pools.specs(pool) if spec.source})
+            for each in (*pool.failures, *programs(pool, digest)):
+                if isinstance(each, Failure):
+                    self._fail(each)
+                else:
+                    self._add(each)
+        parts = [(server, read_server(server)) for server in self._fresh(servers)]
+        for server, each in parts:
+            if each.entrypoint is not None:
+                self._add(_program(path, server, each, digest))
+        if parts and not found and not any(each.entrypoint for _, each in parts):
+            self._fail(Failure(source=str(path), message=_NO_ENTRYPOINT))
 
-    def _servers(self, path: Path) -> Iterator[Any]:
+    def _run(self, path: Path) -> tuple[list[Any], list[AgentPool]]:
+        """Run a file; return the servers and pools that it brings."""
+        text = path.read_bytes()
         captured: list[Any] = []
-        source = read_source(path, path.read_bytes())
-        with captured_servers(captured), arguments(path):
-            found = self._run(path, as_main=source.launch is Launch.SCRIPT)
-            servers = _in(found)
-            if not any(read_server(server).entrypoint for server in [*servers, *captured]) and _has_main(path):
-                found = self._run(path, as_main=True)
-                servers += _in(found)
-        yield from {id(server): server for server in [*captured, *servers]}.values()
+        with captured_servers(captured), capture() as noted, arguments(path):
+            source = read_source(path, text)
+            as_main = source.launch is Launch.SCRIPT
+            namespace = self._namespace(path, as_main=as_main)
+            if not captured and not noted.run and not as_main and _has_main(text) and not _serves(namespace):
+                namespace = self._namespace(path, as_main=True)
+            brought = pools.programs_of({} if captured else namespace, noted)
+        owned = {id(pool.made_server) for pool in brought.pools if pool.made_server is not None}
+        servers = {id(server): server for server in (*captured, *brought.servers.values())}
+        return [server for key, server in servers.items() if key not in owned], list(brought.pools)
 
-    def _run(self, path: Path, *, as_main: bool) -> ModuleType | None:
-        try:
-            module = run_as_main(path) if as_main else import_file(path)
-        except Captured:
-            return None
+    def _namespace(self, path: Path, *, as_main: bool) -> dict[str, Any]:
         if as_main:
+            module = module_for_main(path)
             self._keep.append(module)
-        return module
+            with contextlib.suppress(Captured):
+                run_as_main(module)
+            return vars(module)
+        with contextlib.suppress(Captured):
+            return vars(import_file(path))
+        return {}
+
+    def _clash(self, path: Path) -> str:
+        """Return why a file cannot be loaded beside those before it: a module's name can stand for one file only."""
+        for name, file in imported_modules(path).items():
+            known, user = self._modules.setdefault(name, (file, path))
+            if known != file:
+                return (
+                    f"'import {name}' means {shown(file)} here and {shown(known)} in {shown(user)}, "
+                    "which is in the same pool: rename one of them, or make their directories packages"
+                )
+        return ""
+
+    def _fresh(self, found: Sequence[Any]) -> Iterator[Any]:
+        # What a second file imports from the first is the first's.
+        for each in found:
+            if id(each) not in self._claimed:
+                self._claimed.add(id(each))
+                self._keep.append(each)
+                yield each
 
     def _add(self, program: Program) -> None:
         known = self.catalog.programs.get(program.spec.name)
@@ -144,26 +188,58 @@ class Loader:
         self.catalog.programs[program.spec.name] = program
 
     def _fail(self, failure: Failure) -> None:
-        logger.error("agent file cannot be loaded", extra={"file": failure.source, "line": failure.line})
         self.catalog.failures.append(failure)
 
 
-def preload(catalog: Catalog) -> None:
-    """Import what the programs want to share, beside what upstream does; a missing module is told, and no more."""
-    for name in dict.fromkeys(name for program in catalog.programs.values() for name in program.preload):
-        try:
-            importlib.import_module(name)
-        except Exception:
-            logger.warning("a module cannot be preloaded", extra={"name_of_module": name}, exc_info=True)
+def _program(path: Path, server: Any, parts: ServerParts, digest: str) -> Program:
+    return Program(
+        spec=AgentSpec(
+            name=parts.agent_name or path.stem,
+            dispatch=parts.agent_name,
+            kind=Kind.PROGRAM,
+            source=str(path),
+            job_type=parts.job_type,
+            permissions=parts.permissions,
+            asks=parts.request is not None,
+            fingerprint=digest,
+        ),
+        entrypoint=parts.entrypoint,
+        asks=parts.request,
+        session_end=parts.session_end,
+        simulation_end=parts.simulation_end,
+        setup=parts.setup,
+        shares=server,
+        http_proxy=parts.http_proxy,
+        session_end_timeout=parts.session_end_timeout,
+        setup_timeout=parts.setup_timeout,
+        preload=parts.preload,
+    )
 
 
-def _in(module: ModuleType | None) -> list[Any]:
-    return [value for value in vars(module).values() if is_server(value)] if module is not None else []
+@contextlib.contextmanager
+def _no_models() -> Iterator[None]:
+    # Which models are loaded is decided by what the agents use.
+    before = os.environ.get(ENVIRONMENT)
+    os.environ[ENVIRONMENT] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[ENVIRONMENT]
+        if before is not None:
+            os.environ[ENVIRONMENT] = before
 
 
-def _has_main(path: Path) -> bool:
+def _serves(namespace: Mapping[str, Any]) -> bool:
+    """Whether a module has an agent already when it is merely imported."""
+    brought = pools.programs_of(namespace)
+    return any(pool.list_agents() for pool in brought.pools) or any(
+        read_server(server).entrypoint for server in brought.servers.values()
+    )
+
+
+def _has_main(text: bytes) -> bool:
     with contextlib.suppress(SyntaxError, ValueError):
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(text)
         return any(isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) for node in tree.body)
     return False
 

@@ -41,6 +41,8 @@ from greenroom.pool.shard._upstream import probe
 
 logger = logging.getLogger("greenroom.pool")
 
+#: What the forked processes import: all of it, here, once.
+_FORKED: Final = tuple(f"greenroom.pool.shard.{name}" for name in ("_host", "_advisor", "_inference"))
 _TITLES: Final = {Role.SHARD: "gr-shard", Role.ADVISOR: "gr-advisor", Role.INFERENCE: "gr-inference"}
 
 
@@ -105,9 +107,11 @@ class Nursery:
         loader = _loader.Loader(order.paths, lambda source: self._pipe.send(Loading(source=source)))
         self._catalog = loader.load(order.skip)
         self._catalog.versions = versions
-        _loader.preload(self._catalog)
-        importlib.import_module("livekit.agents.ipc._preload")
-        importlib.import_module("greenroom.pool.shard._host")
+        # From here on no file is to blame for what goes wrong.
+        self._pipe.send(Loading(source=""))
+        loader.warm(order.shard.options)
+        for name in _FORKED:
+            importlib.import_module(name)
         _warn_of_threads()
         gc.collect()
         gc.freeze()

@@ -11,6 +11,8 @@ from greenroom.pool._model import AgentSpec, CodeOptions, Failure
 if TYPE_CHECKING:
     from livekit.agents import JobContext, JobProcess, JobRequest
 
+    from greenroom.pool.shard._advisor import Advice
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
@@ -41,7 +43,8 @@ class Catalog:
     """Everything that one nursery has loaded.
 
     :param programs: by the names of their agents.
-    :param pools: the ``AgentPool`` objects, whose routers and resolvers the advisor asks.
+    :param pools: the ``AgentPool`` objects.
+    :param advice: what they decide themselves, for the advisor.
     """
 
     programs: dict[str, Program] = field(default_factory=dict)
@@ -51,3 +54,4 @@ class Catalog:
     versions: dict[str, str] = field(default_factory=dict)
     options: CodeOptions = field(default_factory=CodeOptions)
     inference: bool = False
+    advice: Advice | None = None

@@ -17,8 +17,8 @@ from typing import Final
 
 from greenroom.pool._model import Failure
 from greenroom.pool.discovery import shown
+from greenroom.pool.shard._prewarm_source import install_line
 
-_PLUGIN: Final = re.compile(r"livekit\.plugins\.(\w+)")
 _FOREIGN: Final = frozenset({"site-packages", "dist-packages"})
 _OURS: Final = Path(__file__).parents[2]
 
@@ -62,11 +62,17 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-def run_as_main(path: Path) -> ModuleType:
-    """Run a file as ``__main__``, with its directory first on ``sys.path``. What it raises goes to the caller."""
-    first(path.parent)
+def module_for_main(path: Path) -> ModuleType:
+    """Return what :func:`run_as_main` runs."""
     module = ModuleType("__main__")
     module.__file__ = str(path)
+    return module
+
+
+def run_as_main(module: ModuleType) -> None:
+    """Run a file as ``__main__``, with its directory first on ``sys.path``. What it raises goes to the caller."""
+    path = Path(str(module.__file__))
+    first(path.parent)
     code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     before = sys.modules["__main__"]
     sys.modules["__main__"] = module
@@ -74,7 +80,6 @@ def run_as_main(path: Path) -> ModuleType:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
     finally:
         sys.modules["__main__"] = before
-    return module
 
 
 @contextlib.contextmanager
@@ -149,11 +154,9 @@ def failure_of(path: Path, error: BaseException, roots: frozenset[Path]) -> Fail
 
 
 def _said(error: BaseException) -> str:
+    if install := install_line(error):
+        return f"{error}. {install}"
     if isinstance(error, ModuleNotFoundError) and error.name:
-        plugin = _PLUGIN.match(error.name)
-        if plugin:
-            package = f"livekit-plugins-{plugin[1].replace('_', '-')}"
-            return f"the plugin '{error.name}' is not installed. Run: pip install {package}"
         return f"no module named '{error.name}': install what brings it, for the Python that runs Greenroom"
     if isinstance(error, SystemExit):
         code = "" if error.code in {None, 0} else f" with {error.code!r}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from livekit.agents import AgentServer, JobRequest, cli
 from livekit.agents.job import JobAcceptArguments
@@ -103,39 +102,41 @@ def registered_plugins() -> list[str]:
     return [plugin.package for plugin in Plugin.registered_plugins]
 
 
-@dataclass(slots=True)
-class Decision:
-    """What a request filter decided. Unanswered is a refusal that lets others be asked, as upstream has it."""
+class Tell(Protocol):
+    """Takes what a request filter decided. Only the first call counts."""
 
-    answered: bool = False
-    accepted: bool = False
-    terminate: bool = False
-    identity: str = ""
-    name: str = ""
-    metadata: str = ""
-    attributes: dict[str, str] | None = None
+    def __call__(
+        self,
+        *,
+        accepted: bool,
+        terminate: bool = False,
+        identity: str = "",
+        name: str = "",
+        metadata: str = "",
+        attributes: dict[str, str] = ...,
+    ) -> None: ...
 
 
-async def ask(job: bytes, request_filter: Callable[[JobRequest], Any]) -> Decision:
-    """Let a program's own filter decide of an offer. What it raises goes to the caller.
+async def ask(job: bytes, request_filter: Callable[[JobRequest], Any], tell: Tell) -> None:
+    """Let a program's own filter decide of an offer; return once it has returned. What it raises goes to the caller.
 
-    It may go on after its answer. Upstream's ``accept`` returns once the session is launched: here it returns at
-    once, since the filter runs where no session does.
+    Upstream's ``accept`` returns once the session is launched. Here it returns at once: the filter runs where no
+    session does, and what it does after its answer holds nobody up.
     """
-    decision = Decision()
 
     async def reject(terminate: bool) -> None:
-        if not decision.answered:
-            decision.answered, decision.terminate = True, terminate
+        tell(accepted=False, terminate=terminate)
 
     async def accept(arguments: JobAcceptArguments) -> None:
-        if not decision.answered:
-            decision.answered = decision.accepted = True
-            decision.identity, decision.name = arguments.identity, arguments.name
-            decision.metadata, decision.attributes = arguments.metadata, arguments.attributes
+        tell(
+            accepted=True,
+            identity=arguments.identity,
+            name=arguments.name,
+            metadata=arguments.metadata,
+            attributes=arguments.attributes or {},
+        )
 
     request = JobRequest(job=agent_protocol.Job.FromString(job), on_reject=reject, on_accept=accept)
     outcome = request_filter(request)
-    if asyncio.iscoroutine(outcome) or inspect.isawaitable(outcome):
+    if inspect.isawaitable(outcome):
         await outcome
-    return decision
