@@ -16,7 +16,8 @@ _LOCAL: Final = "localhost,127.0.0.1,::1"
 
 def nursery_command(descriptor: int) -> list[str]:
     """Return what starts a nursery that talks over the inherited ``descriptor``."""
-    return [sys.executable, "-m", "greenroom.pool.shard", "--socket", str(descriptor)]
+    # -P: what lies in the working directory must not be taken for a module of ours.
+    return [sys.executable, "-P", "-m", "greenroom.pool.shard", "--socket", str(descriptor)]
 
 
 def nursery_environment(base: Mapping[str, str], settings: PoolSettings, deployment: str) -> dict[str, str]:
