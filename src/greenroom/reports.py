@@ -42,7 +42,11 @@ class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent in service, or a file that is not. ``state`` is starting, ready or failed."""
+    """An agent in service, or a file that is not. ``state`` is starting, ready or failed.
+
+    :param kind: program or class.
+    :param job_type: LiveKit's ``JobType``.
+    """
 
     name: str
     dispatch: str
@@ -51,6 +55,9 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     sessions: int = 0
     worker_id: str = ""
+    kind: str = "program"
+    job_type: int = 0
+    capabilities: tuple[str, ...] = ()
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +69,9 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     :param ended: sessions by how they ended, since the start.
     :param refused: offers by why they were refused, since the start.
     :param breakers: those that are not closed: ``tenant/provider`` to open or half_open.
+    :param shards_lost: shards that died or were killed since the start.
+    :param heartbeat: seconds until the next report.
+    :param routes: whether the program has a router of its own.
     """
 
     version: int = SNAPSHOT_VERSION
@@ -87,6 +97,11 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     cpus: int = 0
     memory_total: int = 0
+    shards_lost: int = 0
+    heartbeat: float = 5.0
+    routes: bool = False
+    first_prefix: bool = False
+    only_registered_rooms: bool = False
 
 
 class PoolCommands(msgspec.Struct, frozen=True, kw_only=True):

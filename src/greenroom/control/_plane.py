@@ -22,9 +22,10 @@ from greenroom.control._guard import Access
 from greenroom.control._live import live_routes
 from greenroom.control._log import log_routes
 from greenroom.control._login import Login
+from greenroom.control._pools import pool_routes
 from greenroom.errors import ConfigError, GreenroomError
 from greenroom.eventlog import EventLog, SigningKey
-from greenroom.fleet import Changes, Fleet, OpenOrcaFeed, Outside, Used, openorca_routes
+from greenroom.fleet import Changes, Fleet, OpenOrcaFeed, Outside, Pools, Used, openorca_routes
 from greenroom.fleet import routes as fleet_routes
 from greenroom.ingest import Ingest, LiveWatch, WebhookIngest
 from greenroom.link import Controls, LiveKit, ObservePolicy, Observer, When
@@ -91,7 +92,9 @@ class Plane:
         self.log = log
         self.sessions = sessions
         self.settings = settings
-        self.ingest = Ingest(log, keys, recording=settings.recording)
+        self.pools = Pools(log)
+        self._pools_told: object = ()
+        self.ingest = Ingest(log, keys, recording=settings.recording, pools=self.pools.take)
         self.webhooks = WebhookIngest(log, keys, livekit)
         # Who is told not to record is not listened to for what is said either.
         observe = msgspec.structs.replace(settings.observe, content=settings.observe.content and settings.recording)
@@ -114,6 +117,7 @@ class Plane:
             *self.login.routes(),
             *session_routes(self.sessions),
             *live_routes(self),
+            *pool_routes(self),
             *log_routes(self),
             *fleet_routes(self.fleet),
             *self.feed.routes(self.observer.watching),
@@ -127,8 +131,10 @@ class Plane:
         """Begin to follow what happens; the LiveKit server may come up later."""
         await self.feed.start()
         await self.fleet.start()
+        await self.pools.start()
         await self.watch.start()
         self.fleet.listen(self._announce)
+        self.pools.listen(self._pools_changed)
         self.sessions.listen(lambda changed: self.feed.announce("sessions.changed", {"ids": sorted(changed)}))
         self._tasks.append(asyncio.create_task(self._compare(), name="control compare"))
         # What is there by now stays; looking through it again and again would hold everybody up.
@@ -149,6 +155,7 @@ class Plane:
         await self.observer.aclose()
         await self.webhooks.aclose()
         await self.openorca.aclose()
+        await self.pools.aclose()
         await self.fleet.aclose()
         await self.feed.aclose()
         await self.ingest.close()
@@ -164,6 +171,17 @@ class Plane:
     def _announce(self, changes: Changes) -> None:
         self.feed.announce("fleet.changed", changes.announcement())
 
+    def _pools_changed(self) -> None:
+        # Figures move with each report; whoever follows the fleet is told when one of its words is another.
+        now = tuple(
+            (view.instance, view.lost, view.report.state, len(view.report.shards), round(view.report.load, 1))
+            for view in self.pools.views
+        )
+        if now != self._pools_told:
+            self._pools_told = now
+            self.fleet.machines_moved()
+        self.feed.announce("pools.changed", {"ids": [view.instance for view in self.pools.views]})
+
     def _outside(self) -> Outside:
         healthy = {"the record of sessions": self.sessions.healthy, "the feed": self.feed.healthy}
         return Outside(
@@ -171,6 +189,7 @@ class Plane:
             behind=max(0, self.feed.head - self.sessions.position),
             broken=tuple(name for name, well in healthy.items() if not well),
             workers_known=self.watch.has_worker_list,
+            pools=self.pools.views,
         )
 
     async def _compare(self) -> None:

@@ -42,9 +42,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fix: str = ""
 
 
-def json_response(body: msgspec.Struct) -> Response:
+def json_response(body: msgspec.Struct, *, status: int = 200) -> Response:
     """Answer ``body`` as JSON that nobody may keep."""
-    return Response(msgspec.json.encode(body), media_type="application/json", headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json", headers=headers)
 
 
 def problem_response(error: GreenroomError) -> Response:

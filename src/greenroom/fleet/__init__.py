@@ -6,6 +6,7 @@ from greenroom.fleet._calls import Pricing
 from greenroom.fleet._health import Outside
 from greenroom.fleet._live import Changes, Fleet, FleetChanged
 from greenroom.fleet._openorca_feed import OpenOrcaFeed
+from greenroom.fleet._pools import PoolBook, PoolGoneError, Pools, PoolView, UnknownPoolError, Verb
 from greenroom.fleet._routes import openorca_routes, routes
 from greenroom.fleet._shapes import (
     FleetAction,
@@ -35,10 +36,16 @@ __all__ = [
     "FleetView",
     "OpenOrcaFeed",
     "Outside",
+    "PoolBook",
+    "PoolGoneError",
+    "PoolView",
+    "Pools",
     "Pricing",
     "Reason",
     "Stated",
+    "UnknownPoolError",
     "Used",
+    "Verb",
     "openorca_routes",
     "prune",
     "routes",

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from greenroom.fleet._calls import UNNAMED
+from greenroom.fleet._pools import PoolView
 from greenroom.fleet._shapes import Level, Reason
 from greenroom.fleet._state import WorkersPart
 
@@ -33,6 +34,7 @@ class Outside(msgspec.Struct, frozen=True, kw_only=True):
     :param broken: what follows the log and has stopped.
     :param approvals: since when each undecided approval has waited.
     :param workers_known: whether the server tells of its workers.
+    :param pools: the pools of agents that report.
     """
 
     failing_since: float | None = None
@@ -40,13 +42,14 @@ class Outside(msgspec.Struct, frozen=True, kw_only=True):
     broken: tuple[str, ...] = ()
     approvals: tuple[float, ...] = ()
     workers_known: bool = True
+    pools: tuple[PoolView, ...] = ()
 
 
 def reasons(workers: WorkersPart, outside: Outside, now: float) -> tuple[Level, tuple[Reason, ...]]:
     """Return how the fleet is, with every reason why it is not healthy."""
     stalled = list(_stalled(outside, now))
     missing = dict(_missing(workers, now)) if outside.workers_known else {}
-    found = [*stalled, *missing.values()]
+    found = [*stalled, *missing.values(), *_lost(outside.pools, now)]
     level: Level = "healthy"
     waits = sorted(
         (job for job in workers.waiting.values() if now - (job.created_at or now) > CALL_WAITS),
@@ -79,6 +82,14 @@ def _stalled(outside: Outside, now: float) -> Iterable[Reason]:
         )
     if outside.behind > BEHIND:
         yield Reason(code="ingestion_stalled", message=f"{outside.behind} events are not taken in yet")
+
+
+def _lost(pools: Iterable[PoolView], now: float) -> Iterable[Reason]:
+    for pool in pools:
+        if pool.lost and now - pool.seen_at <= MISSED:
+            calls = len(pool.report.sessions)
+            message = f"The pool on {pool.report.machine} is not heard of; it had {calls} calls"
+            yield Reason(code="pool_lost", message=message, since=pool.seen_at)
 
 
 def _missing(workers: WorkersPart, now: float) -> Iterable[tuple[str, Reason]]:

@@ -148,6 +148,11 @@ class Fleet:
         """Return a call."""
         return self._index.entry(session)
 
+    def is_redacted(self, session: str) -> bool:
+        """Tell whether nothing of a session may be named."""
+        call = self._state.calls.get(session)
+        return call is not None and call.redacted
+
     async def ready(self) -> None:
         """Return when everything is told that was in the log at the start."""
         await self._caught_up.wait()
@@ -248,6 +253,12 @@ class Fleet:
         self._changed_calls |= before.keys() - self._state.calls.keys()
 
     # Telling
+
+    def machines_moved(self) -> None:
+        """What is outside the log says something else of machines."""
+        if self._caught_up.is_set():
+            self._workers_changed = True
+            self._tell_soon()
 
     def flush(self) -> None:
         """Tell now what has changed, if anything has."""

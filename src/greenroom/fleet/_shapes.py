@@ -90,7 +90,14 @@ class FleetAction(_Shape, frozen=True, kw_only=True):
 class FleetMachine(_Shape, frozen=True, kw_only=True):
     """What a worker runs on. LiveKit's workers do not name their host, so each worker is one.
 
+    Pools do: of a worker that is a pool's, the last fields are known, all of them of the whole pool.
+
     :param last_seen_at: ``None`` while it is online.
+    :param pool: the pool's instance; ``/api/pools`` tells more of it.
+    :param host: the machine's name.
+    :param shards: processes that calls run in.
+    :param memory: bytes that they hold, by their share of what is common (PSS) where that is known.
+    :param memory_total: bytes of the machine.
     """
 
     id: str
@@ -104,6 +111,11 @@ class FleetMachine(_Shape, frozen=True, kw_only=True):
     version: str | None = None
     connected_at: float | None = None
     last_seen_at: float | None = None
+    pool: str | None = None
+    host: str | None = None
+    shards: int | None = None
+    memory: int | None = None
+    memory_total: int | None = None
 
 
 class FleetSwarm(_Shape, frozen=True, kw_only=True):
@@ -121,7 +133,9 @@ class FleetSwarm(_Shape, frozen=True, kw_only=True):
 
 
 class Reason(_Shape, frozen=True, kw_only=True):
-    """Why the fleet is not healthy: ``ingestion_stalled``, ``approvals_queue``, ``workers_gone``, ``calls_wait``."""
+    """Why the fleet is not healthy: ``ingestion_stalled``, ``approvals_queue``, ``workers_gone``,
+    ``pool_lost``, ``calls_wait``.
+    """
 
     code: str
     message: str

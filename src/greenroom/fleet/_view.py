@@ -12,6 +12,7 @@ import msgspec
 from greenroom.fleet._calls import UNNAMED, Pricing, ended_at, waiting_task
 from greenroom.fleet._health import Outside, reasons
 from greenroom.fleet._index import NANO, Entry, Index, Live, listed
+from greenroom.fleet._machines import OFFLINE_FOR, machines
 from greenroom.fleet._shapes import (
     FleetAction,
     FleetAgent,
@@ -22,10 +23,8 @@ from greenroom.fleet._shapes import (
     FleetView,
 )
 from greenroom.fleet._state import FleetState
-from greenroom.link import WorkerInfo
 
-#: Whoever is offline is listed for ten minutes, and of those the latest 200.
-OFFLINE_FOR: Final = 600.0
+#: Of whoever is offline, the latest 200 are listed.
 OFFLINE_MOST: Final = 200
 ACTIONS: Final = 100
 _DAY: Final = 86_400.0
@@ -149,7 +148,7 @@ def look(state: FleetState, index: Index, now: float, outside: Outside) -> Look:
         idle=idle,
         pending=pending,
         actions=_latest(index, offline),
-        machines=tuple(sorted(_machines(state, now), key=lambda machine: machine.id)),
+        machines=machines(state, now, outside.pools),
         swarms=swarms,
     )
 
@@ -254,29 +253,3 @@ def _idle(state: FleetState, index: Index, now: float) -> Iterable[FleetAgent]:
                 started_at=gone.worker.connected_at,
                 ended_at=gone.at,
             )
-
-
-def _machines(state: FleetState, now: float) -> Iterable[FleetMachine]:
-    for worker in state.workers.workers.values():
-        yield _machine(worker, None)
-    for gone in state.workers.gone:
-        if now - gone.at <= OFFLINE_FOR:
-            yield _machine(gone.worker, gone.at)
-
-
-def _machine(worker: WorkerInfo, gone: float | None) -> FleetMachine:
-    # The worker's own count comes later than what the server knows to be there.
-    jobs = max(worker.job_count or 0, len(worker.jobs))
-    return FleetMachine(
-        id=f"machine:{worker.id}",
-        name=f"{worker.agent_name or UNNAMED} ({worker.id})",
-        worker=worker.id,
-        agent_name=worker.agent_name,
-        online=gone is None,
-        status=worker.status or None,
-        load=worker.load if gone is None else None,
-        jobs=jobs if gone is None else None,
-        version=worker.version or None,
-        connected_at=worker.connected_at,
-        last_seen_at=gone,
-    )

@@ -1,4 +1,4 @@
-"""The four addresses LiveKit's SDKs upload to, as Starlette routes."""
+"""The four addresses LiveKit's SDKs upload to, and the one that pools report to, as Starlette routes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from greenroom.ingest._errors import (
 )
 from greenroom.ingest._limits import Budget, IngestLimits, Rates
 from greenroom.ingest._multipart import read_form
+from greenroom.ingest._pools import MAX_REPORT, TakeReport, commands, read_report
 from greenroom.ingest._uploads import LOGS, METRICS, SPANS, Signal, Uploads
 from greenroom.sessions import UploadRefused
 
@@ -55,6 +56,7 @@ class Ingest:
 
     :param keys: the API keys whose tokens are accepted, with ``observability: {write: true}``.
     :param recording: ``False`` answers every upload so that LiveKit's SDKs stop uploading.
+    :param pools: is given the reports of pools; without it there is no address for them.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Ingest:
         *,
         limits: IngestLimits | None = None,
         recording: bool = True,
+        pools: TakeReport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._keys = {key.key: key for key in keys}
         self._limits = limits or IngestLimits()
         self._recording = recording
+        self._pools = pools
         self._clock = clock
         self._uploads = Uploads(log, self._limits)
         self._rates = Rates(self._limits.rate, self._limits.burst)
@@ -85,7 +89,9 @@ class Ingest:
 
     def routes(self) -> list[Route]:
         """Return the routes; their paths are LiveKit's, so they are mounted at the root."""
+        reports = [Route("/observability/pools/v0", self._report(self._pools), methods=["POST"])] if self._pools else []
         return [
+            *reports,
             Route("/observability/traces/otlp/v0", self._otlp(SPANS), methods=["POST"]),
             Route("/observability/logs/otlp/v0", self._otlp(LOGS), methods=["POST"]),
             Route("/observability/metrics/otlp/v0", self._otlp(METRICS), methods=["POST"]),
@@ -105,6 +111,18 @@ class Ingest:
 
         return endpoint
 
+    def _report(self, pools: TakeReport) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            async def take(_grant: Grant) -> Response:
+                declared = _declared(request, MAX_REPORT)
+                async with self._memory.take(declared):
+                    report = read_report(await self._body(request, declared))
+                return commands(await pools(report))
+
+            return await self._answer(request, "pool", take, recorded=False)
+
+        return endpoint
+
     async def _recordings(self, request: Request) -> Response:
         async def take(grant: Grant) -> Response:
             async with self._places.take(1):
@@ -114,11 +132,13 @@ class Ingest:
 
         return await self._answer(request, "recording", take)
 
-    async def _answer(self, request: Request, route: str, take: Callable[[Grant], Awaitable[Response]]) -> Response:
+    async def _answer(
+        self, request: Request, route: str, take: Callable[[Grant], Awaitable[Response]], *, recorded: bool = True
+    ) -> Response:
         grant: Grant | None = None
         self.stats.under_way += 1
         try:
-            grant = self._admit(request)
+            grant = self._admit(request, recorded=recorded)
             response = await take(grant)
             self.stats.accepted[route] = self.stats.accepted.get(route, 0) + 1
             self.stats.accepted_at = self._clock()
@@ -134,7 +154,7 @@ class Ingest:
             self.stats.under_way -= 1
         return response
 
-    def _admit(self, request: Request) -> Grant:
+    def _admit(self, request: Request, *, recorded: bool) -> Grant:
         try:
             grant = verify(read_http_token(request.headers, {}) or "", self._keys, now=self._clock())
         except TokenError as error:
@@ -143,7 +163,7 @@ class Ingest:
         if grant.claims.observability is None or not grant.claims.observability.write:
             fix = "Mint the token with the grant observability: {write: true}"
             raise UploadForbiddenError("operation requires observability write grant", fix=fix)
-        if not self._recording:
+        if recorded and not self._recording:
             raise RecordingDisabledError
         self._rates.take(grant.key.key, self._clock())
         return grant
@@ -155,7 +175,7 @@ class Ingest:
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > declared:
-                        raise _too_large(self._limits.batch)
+                        raise _too_large(declared)
         except TimeoutError:
             raise _stalled() from None
         return bytes(body)
