@@ -12,7 +12,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,8 +49,7 @@ def prewarm(sources: Mapping[str, Collection[str]], options: Mapping[str, Any]) 
     """
     failures = tuple(failure for source, files in sources.items() if (failure := missing_model(source, files)))
     failed = {failure.source for failure in failures}
-    files = {file for source, some in sources.items() if source not in failed for file in some}
-    models = _models(files, options)
+    models = _models([files for source, files in sources.items() if source not in failed], options)
     if models:
         native = importlib.import_module("livekit.local_inference")
         native.init_vad()
@@ -79,7 +78,7 @@ def missing_model(source: str, files: Collection[str]) -> Failure | None:
     return Failure(source=source, line=line if file == source else 0, message=str(error))
 
 
-def _models(files: Collection[str], options: Mapping[str, Any]) -> tuple[str, ...]:
+def _models(agents: Iterable[Collection[str]], options: Mapping[str, Any]) -> tuple[str, ...]:
     said = os.environ.get(ENVIRONMENT)
     chosen = options.get(END_OF_TURN)
     if chosen is None and said is not None:
@@ -87,7 +86,7 @@ def _models(files: Collection[str], options: Mapping[str, Any]) -> tuple[str, ..
             return ()
         chosen = True
     if chosen is None:
-        chosen = any(wants_end_of_turn(file) for file in files)
+        chosen = any(map(wants_end_of_turn, agents))
     return (VAD, END_OF_TURN) if chosen else (VAD,)
 
 

@@ -6,37 +6,37 @@ import ast
 import linecache
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-_SESSION: Final = "AgentSession"
-#: Where an agent of a pool is given what its sessions are made of.
-_POOL: Final = frozenset({"AgentPool", "AgentConfig", "agent_config", "add"})
+#: What is told how the turns of a session are taken, or takes the default.
+_SESSIONS: Final = frozenset({"AgentSession", "AgentConfig", "agent_config"})
 _DETECTOR: Final = "TurnDetector"
 _HEARING: Final = frozenset({"stt", "default_stt"})
 _PLUGIN: Final = re.compile(r"livekit\.plugins(?:\.(\w+)|\s+import\s+\(?\s*(\w+))")
 
 
-def wants_end_of_turn(file: str) -> bool:
-    """Tell whether the sessions of a file come to use the local end-of-turn model, as far as its text says.
+def wants_end_of_turn(files: Collection[str]) -> bool:
+    """Tell whether the sessions of an agent come to use the local end-of-turn model, as far as its files' text says.
 
     They do by livekit-agents' default, which is a ``TurnDetector``, when something hears; not when turn detection is
     a word or ``None``, or there is no VAD.
     """
-    tree = _parse(file)
-    if tree is None:
-        return False
-    calls = [(name, node) for node in ast.walk(tree) if isinstance(node, ast.Call) and (name := _called(node.func))]
-    if any(name == _DETECTOR and not _only_remote(call) for name, call in calls):
+    trees = [tree for file in files if (tree := _parse(file)) is not None]
+    calls = [(name, call, names) for tree in trees for names in [_assigned(tree)] for name, call in _calls(tree)]
+    if any(name == _DETECTOR and not _only_remote(call) for name, call, _ in calls):
         return True
-    hears = any(_HEARING & _keywords(call).keys() for _, call in calls)
-    names = _assigned(tree)
-    return any(
-        ((name == _SESSION and hears) or (name in _POOL and bool(_HEARING & _keywords(call).keys())))
-        and not _decided(_keywords(call), names)
-        for name, call in calls
-    )
+    if not any(_HEARING & _keywords(call).keys() for _, call, _ in calls):
+        return False
+    sessions = [(call, names) for name, call, names in calls if _makes_sessions(name, call)]
+    if not sessions:
+        return any(map(_has_agent, trees))
+    return not all(_decided(_keywords(call), names) for call, names in sessions)
+
+
+def _calls(tree: ast.Module) -> list[tuple[str, ast.Call]]:
+    return [(name, node) for node in ast.walk(tree) if isinstance(node, ast.Call) and (name := _called(node.func))]
 
 
 def imported_at(file: str, module: str) -> int:
@@ -83,6 +83,18 @@ def _called(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _makes_sessions(name: str, call: ast.Call) -> bool:
+    if name == "AgentPool":
+        return bool({"agent", "agents"} & _keywords(call).keys())
+    # pool.add("name", Class, ...), which no set can be asked for.
+    return name in _SESSIONS or (name == "add" and len(call.args) > 1)
+
+
+def _has_agent(tree: ast.Module) -> bool:
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return any(_called(base) == "Agent" for each in classes for base in each.bases)
 
 
 def _keywords(call: ast.Call) -> dict[str, ast.expr]:

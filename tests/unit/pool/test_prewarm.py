@@ -1,0 +1,191 @@
+"""Which models are loaded before shards are forked, and which agents cannot enter service for want of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from greenroom.pool.shard._prewarm_source import imported_at, install_line, wants_end_of_turn
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+WORD = '"turn_detection": "vad"'
+WANTS = [
+    "AgentSession(stt=s, llm=l)",
+    "voice.AgentSession[Data](stt=s, vad=v)",
+    "AgentSession(stt=s, turn_handling={'endpointing': {}})",
+    "AgentSession(stt=s, turn_detection=detector)",
+    "AgentSession(stt=s, turn_detection='vad' if quick else detector)",
+    f"AgentSession(stt=s, turn_handling={{{WORD}}} if quick else {{}})",
+    "class A(Agent):\n  def __init__(self): super().__init__(stt=s)\nAgentSession()",
+    "AgentSession(turn_handling={'turn_detection': inference.TurnDetector()})",
+    "inference.TurnDetector(version='v1')",
+    "pool = AgentPool(default_stt=s)\npool.add('a', A)",
+    "@agent_config(name='a', stt=s)\nclass A(Agent): ...",
+    "class A(Agent):\n  def __init__(self): super().__init__(stt=s)",
+    "AgentPool(agents={'a': A}, default_stt=s)",
+]
+WANTS_NOT = [
+    "",
+    "AgentSession(llm=l)",
+    "AgentSession(stt=s, turn_detection='stt')",
+    "AgentSession(stt=s, turn_detection=None)",
+    f"TURNS = {{{WORD}}}\nAgentSession(stt=s, turn_handling=TURNS)",
+    f"TURNS: dict = {{{WORD}}}\nAgentSession(stt=s, turn_handling=TURNS if ok else {{'turn_detection': None}})",
+    "AgentSession(stt=s, turn_handling=TurnHandlingOptions(turn_detection='manual'))",
+    "AgentSession(stt=s, vad=None)",
+    "inference.TurnDetector(version='v1', local_fallback=False)",
+    "pool = AgentPool(default_stt=s)\npool.add('a', A, turn_detection='vad')",
+    "seen.add(stt)",
+    "class A(Agent): ...",
+    "no python (",
+]
+
+PREWARM = """
+import json, sys, threading
+import livekit.agents
+from pathlib import Path
+from greenroom.pool.shard._prewarm import prewarm
+threads = len(list(Path("/proc/self/task").iterdir()))
+done = prewarm({sys.argv[1]: [sys.argv[1]]}, json.loads(sys.argv[2]))
+more = len(list(Path("/proc/self/task").iterdir())) - threads
+print(json.dumps({"models": done.models, "threads": more, "failures": [[f.line, f.message] for f in done.failures]}))
+"""
+
+
+def written(path: Path, source: str) -> str:
+    file = path / "agent.py"
+    file.write_text(source)
+    return str(file)
+
+
+@pytest.mark.parametrize("source", WANTS)
+def test_sessions_that_leave_turns_to_livekit_want_its_model(tmp_path: Path, source: str) -> None:
+    assert wants_end_of_turn([written(tmp_path, source)])
+
+
+@pytest.mark.parametrize("source", WANTS_NOT)
+def test_sessions_that_say_how_turns_end_or_do_not_hear_want_no_model(tmp_path: Path, source: str) -> None:
+    assert not wants_end_of_turn([written(tmp_path, source)])
+
+
+def test_what_hears_may_stand_in_another_file_of_the_agent(tmp_path: Path) -> None:
+    helper = tmp_path / "hearing.py"
+    helper.write_text("class Hearing(Agent):\n  def __init__(self): super().__init__(stt=s)")
+    assert wants_end_of_turn([str(helper), written(tmp_path, "AgentSession()")])
+    assert not wants_end_of_turn([str(helper), written(tmp_path, "AgentSession(turn_detection='vad')")])
+    assert not wants_end_of_turn([written(tmp_path, "AgentSession()")])
+
+
+def test_the_packaged_example_ends_turns_by_voice_activity() -> None:
+    assert not wants_end_of_turn([str(ROOT / "examples" / "agents" / "front_desk.py")])
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("import a\nimport livekit.plugins.turn_detector", 2),
+        ("from livekit.plugins import silero, turn_detector", 1),
+        ("\n\nif x:\n  from livekit.plugins.turn_detector.english import EnglishModel", 4),
+        ("from livekit.plugins import silero", 0),
+        ("import livekit.plugins.turn_detectors", 0),
+        ("(", 0),
+    ],
+)
+def test_an_import_is_found_with_its_line(tmp_path: Path, source: str, line: int) -> None:
+    assert imported_at(written(tmp_path, source), "livekit.plugins.turn_detector") == line
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from livekit.plugins import no_such_thing",
+        "import livekit.plugins.no_such_thing",
+        "from livekit.plugins.no_such_thing.deeper import (\n    Model,\n)",
+        "from livekit.plugins import (\n    no_such_thing,\n)",
+    ],
+)
+def test_a_plugin_of_livekit_that_is_not_installed_comes_with_its_install_line(tmp_path: Path, source: str) -> None:
+    file = written(tmp_path, source)
+    with pytest.raises(ImportError) as caught:
+        exec(compile(source, file, "exec"), {})
+    assert install_line(caught.value) == "Run: pip install livekit-plugins-no-such-thing"
+
+
+def test_another_import_that_fails_is_left_to_speak_for_itself() -> None:
+    with pytest.raises(ImportError) as caught:
+        exec("import nothing_like_it", {})
+    assert install_line(caught.value) == ""
+    assert install_line(ValueError("livekit.plugins")) == ""
+
+
+def prewarmed(file: str, options: object = None, **environment: str) -> dict[str, object]:
+    """Prewarm in a process of its own, since models cannot be unloaded."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PREWARM, file, json.dumps(options or {})],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "environment", "models"),
+    [
+        (WANTS[0], {}, "", ["vad", "end_of_turn"]),
+        (WANTS_NOT[1], {}, "", ["vad"]),
+        (WANTS[0], {}, "0", []),
+        (WANTS_NOT[1], {}, "1", ["vad", "end_of_turn"]),
+        (WANTS[0], {"end_of_turn": False}, "1", ["vad"]),
+    ],
+)
+def test_models_are_loaded_as_the_settings_the_environment_or_the_code_say_and_start_no_thread(
+    tmp_path: Path, source: str, options: object, environment: str, models: list[str]
+) -> None:
+    preload = {"LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": environment} if environment else {}
+    found = prewarmed(written(tmp_path, source), options, **preload)
+    assert found == {"models": models, "threads": 0, "failures": []}
+
+
+HUB = "def try_to_load_from_cache(repo, name, *, revision):\n    return {found!r}\n"
+DETECTOR = (
+    "HG_MODEL = 'livekit/turn-detector'\nONNX_FILENAME = 'model.onnx'\nMODEL_REVISIONS = {'en': 'v1', 'multi': 'v2'}\n"
+)
+USES = "import os\nfrom livekit.plugins.turn_detector import models\n"
+
+
+@pytest.mark.parametrize(
+    ("cached", "remote", "failed"), [(None, "", True), ("/there", "", False), (None, "http://x", False)]
+)
+def test_an_agent_whose_turn_detector_has_no_files_fails_at_the_start_and_says_what_to_run(
+    tmp_path: Path, cached: str | None, remote: str, failed: bool
+) -> None:
+    plugin = tmp_path / "livekit" / "plugins" / "turn_detector"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text("")
+    (plugin / "models.py").write_text(DETECTOR)
+    (tmp_path / "huggingface_hub.py").write_text(HUB.format(found=cached))
+    file = written(tmp_path, USES)
+    (tmp_path / "sitecustomize.py").write_text("import livekit.plugins.turn_detector")
+    environment = {"LIVEKIT_REMOTE_EOT_URL": remote} if remote else {}
+    found = prewarmed(file, PYTHONPATH=str(tmp_path), **environment)
+    if not failed:
+        assert found["failures"] == []
+        return
+    ((line, message),) = found["failures"]  # type: ignore[misc]
+    assert line == 2
+    assert message == (
+        "livekit-plugins-turn-detector has no model files on this machine: livekit/turn-detector v1, "
+        "livekit/turn-detector v2. Run: python -m livekit.agents download-files, or leave turn_detection out: "
+        "livekit-agents has a model of its own that needs no download"
+    )
