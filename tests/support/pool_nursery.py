@@ -148,7 +148,7 @@ async def nursery(
     clean = {name: value for name, value in os.environ.items() if "PROXY" not in name.upper()}
     with theirs:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-m", "greenroom.pool.shard", "--socket", str(theirs.fileno())),
+            *(sys.executable, "-W", "ignore", "-P", "-m", "greenroom.pool.shard", "--socket", str(theirs.fileno())),
             pass_fds=[theirs.fileno()],
             cwd=path,
             stdin=asyncio.subprocess.DEVNULL,

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from livekit.protocol import agent as agent_protocol
 
-from greenroom.pool._model import CodeOptions, Failure
+from greenroom.pool._model import AgentSpec, CodeOptions, Failure
 from greenroom.pool.api import AgentPool
 from greenroom.pool.api import _host_face as pools
 from greenroom.pool.shard._program import Program
 
 
-def programs(pool: AgentPool, fingerprint: str) -> Iterator[Program | Failure]:
-    """Yield the agents of a pool, and in the place of one that no call could be served with why."""
-    for spec in pools.specs(pool):
+def programs(pool: AgentPool, path: Path, fingerprint: str) -> Iterator[Program | Failure]:
+    """Yield the agents of a pool, and in the place of one that no call could be served with why.
+
+    :param path: the file that made the pool: where classes come from that were defined as it ran.
+    """
+    for spec in specs(pool, path):
         failure = pools.try_instantiate(pool.get(spec.name))
         if failure is not None:
-            yield failure
+            yield failure if Path(failure.source).is_file() else msgspec.structs.replace(failure, source=str(path))
             continue
         yield Program(
             spec=msgspec.structs.replace(spec, fingerprint=fingerprint),
@@ -28,6 +32,16 @@ def programs(pool: AgentPool, fingerprint: str) -> Iterator[Program | Failure]:
             setup=pools.set_up(pool),
             shares=pool,
         )
+
+
+def specs(pool: AgentPool, path: Path) -> list[AgentSpec]:
+    """Return the agents of a pool as they are known outside."""
+    return [
+        spec
+        if pool.get(spec.name).agent_cls.__module__ != "__main__" and Path(spec.source).is_file()
+        else msgspec.structs.replace(spec, source=str(path))
+        for spec in pools.specs(pool)
+    ]
 
 
 def merged(found: Sequence[AgentPool]) -> CodeOptions:

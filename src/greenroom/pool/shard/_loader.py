@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from greenroom.pool.api import AgentPool, capture
 from greenroom.pool.api import _host_face as pools
 from greenroom.pool.discovery import Launch, local_files, read_source, shown
 from greenroom.pool.discovery import local_modules as imported_modules
-from greenroom.pool.shard._classes import Advisors, merged, programs
+from greenroom.pool.shard._classes import Advisors, merged, programs, specs
 from greenroom.pool.shard._prewarm import ENVIRONMENT, prewarm
 from greenroom.pool.shard._program import Catalog, Program
 from greenroom.pool.shard._source import (
@@ -30,7 +31,7 @@ from greenroom.pool.shard._source import (
     run_as_main,
 )
 from greenroom.pool.shard._upstream_inference import wanted
-from greenroom.pool.shard._upstream_server import Captured, ServerParts, captured_servers, read_server
+from greenroom.pool.shard._upstream_server import Captured, ServerParts, captured_servers, is_server, read_server
 
 logger = logging.getLogger("greenroom.pool")
 
@@ -38,6 +39,7 @@ _NO_AGENT: Final = (
     "there is no agent in it: define an AgentServer with @server.rtc_session(), register classes with an AgentPool, "
     "or define an Agent class"
 )
+_RUNS: Final = re.compile(rb"\b(run_app|AgentPool|AgentServer)\b")
 _NO_ENTRYPOINT: Final = "its AgentServer has no entrypoint: decorate one with @server.rtc_session()"
 
 
@@ -121,8 +123,8 @@ class Loader:
             self._fail(Failure(source=str(path), message=_NO_AGENT))
         for pool in self._fresh(found):
             self.catalog.pools.append(pool)
-            self._sources.update({spec.source: files for spec in pools.specs(pool) if spec.source})
-            for each in (*pool.failures, *programs(pool, digest)):
+            self._sources.update({spec.source: files for spec in specs(pool, path)})
+            for each in (*pool.failures, *programs(pool, path, digest)):
                 if isinstance(each, Failure):
                     self._fail(each)
                 else:
@@ -230,14 +232,18 @@ def _no_models() -> Iterator[None]:
 
 
 def _serves(namespace: Mapping[str, Any]) -> bool:
-    """Whether a module has an agent already when it is merely imported."""
-    brought = pools.programs_of(namespace)
-    return any(pool.list_agents() for pool in brought.pools) or any(
-        read_server(server).entrypoint for server in brought.servers.values()
+    """Whether a module has a program already when it is merely imported. Classes alone may be for its main part."""
+    return any(
+        bool(value.list_agents()) if isinstance(value, AgentPool) else bool(read_server(value).entrypoint)
+        for value in namespace.values()
+        if isinstance(value, AgentPool) or is_server(value)
     )
 
 
 def _has_main(text: bytes) -> bool:
+    """Whether a file does more when it is run than when it is imported, and that has to do with agents."""
+    if not _RUNS.search(text):
+        return False
     with contextlib.suppress(SyntaxError, ValueError):
         tree = ast.parse(text)
         return any(isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) for node in tree.body)

@@ -104,14 +104,16 @@ class Nursery:
         # It imports livekit.agents: only once that is known to be there.
         from greenroom.pool.shard import _loader  # noqa: PLC0415
 
+        for name in _FORKED:
+            importlib.import_module(name)
+        # The user's files see the working directory, as `python -m livekit.agents start FILE` has it.
+        sys.path.insert(0, str(Path.cwd()))
         loader = _loader.Loader(order.paths, lambda source: self._pipe.send(Loading(source=source)))
         self._catalog = loader.load(order.skip)
         self._catalog.versions = versions
         # From here on no file is to blame for what goes wrong.
         self._pipe.send(Loading(source=""))
         loader.warm(order.shard.options)
-        for name in _FORKED:
-            importlib.import_module(name)
         _warn_of_threads()
         gc.collect()
         gc.freeze()
