@@ -23,6 +23,7 @@ from greenroom.cli._options import (
     SessionsRequest,
 )
 from greenroom.cli._plugins_app import plugins
+from greenroom.cli._route_app import route
 from greenroom.errors import ConfigError
 
 _ABOUT = "Self-hosted operations for LiveKit agents."
@@ -393,6 +394,7 @@ def top(
 app.command(log)
 app.command(plugins)
 app.command(config)
+app.command(route)
 
 
 def run_app(arguments: Sequence[str]) -> int:

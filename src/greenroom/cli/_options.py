@@ -185,6 +185,46 @@ class PoolWays:
 
 
 @dataclass(kw_only=True)
+class RouteOptions:
+    """A call that somebody might dispatch, and how the pool would be run.
+
+    Parameters
+    ----------
+    room
+        The room's name.
+    metadata
+        The dispatch's metadata, as it would be sent.
+    room_metadata
+        The room's metadata.
+    attribute
+        An attribute of the dispatch, NAME=VALUE: greenroom.agent=sales. Repeatable.
+    agent_name
+        The name that is dispatched to; none is automatic dispatch.
+    publisher
+        A job for a publisher instead of one for the room.
+    router_says
+        What the program's router would answer; it is not asked.
+    first_prefix
+        Of several agents whose name the room begins with, take the first registered, not the longest.
+    only_registered_rooms
+        Take only calls that name an agent of the pool.
+    config
+        Configuration file; greenroom.toml here when it exists. Environment: GREENROOM_CONFIG.
+    """
+
+    room: str = ""
+    metadata: str = ""
+    room_metadata: str = ""
+    attribute: list[str] | None = None
+    agent_name: str = ""
+    publisher: bool = False
+    router_says: str | None = None
+    first_prefix: bool | None = None
+    only_registered_rooms: bool | None = None
+    config: Path | None = None
+
+
+@dataclass(kw_only=True)
 class ApiOptions:
     """Options of every command that asks a control plane.
 

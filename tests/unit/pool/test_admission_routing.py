@@ -178,6 +178,11 @@ def test_only_agents_of_the_dispatch_name_and_the_type_of_job_are_looked_at() ->
         Reason.NO_AGENT,
         "No agent of the pool serves automatic dispatch for jobs of type publisher.",
     )
+    assert explain(router.route(Offer(dispatch="door"))) == [
+        "1. dispatch: dispatch name 'door', jobs of type room: none; the pool serves automatic dispatch, jobs of type "
+        "room; dispatch name 'desk', jobs of type room; dispatch name 'desk', jobs of type publisher",
+        "-> refused: No agent of the pool serves dispatch name 'door' for jobs of type room.",
+    ]
     routing = router.route(Offer(metadata=said(agent="third")))
     assert routing.refusal is not None
     assert routing.refusal.message == "Unknown agent 'third' requested via job metadata."

@@ -3,6 +3,7 @@
 Nothing here reads a clock: ``now`` is seconds on one that never goes back. Only :class:`Tenants` does I/O.
 """
 
+from greenroom.pool._wire import Routed
 from greenroom.pool.admission._agents import configured
 from greenroom.pool.admission._breaker import Breakers, BreakerState
 from greenroom.pool.admission._desk import Caps, Desk, Place, caps_of
@@ -50,6 +51,7 @@ __all__ = [
     "Rescue",
     "RescueBudget",
     "Resume",
+    "Routed",
     "Router",
     "Routing",
     "Rule",

@@ -118,9 +118,10 @@ class Router:
         if not self._agents:
             return case.refuse(Rule.DISPATCH, Reason.NO_AGENT, "No agents are registered in the pool.")
         if not case.candidates:
-            return case.refuse(
-                Rule.DISPATCH, Reason.NO_AGENT, f"No agent of the pool serves {name} for jobs of type {kind}."
-            )
+            message = f"No agent of the pool serves {name} for jobs of type {kind}."
+            served = dict.fromkeys(map(_serves, self._agents))
+            said = f"{name}, jobs of type {kind}: none; the pool serves {'; '.join(served)}"
+            return case.refuse(Rule.DISPATCH, Reason.NO_AGENT, message, said)
         names = ", ".join(case.candidates)
         case.passed(Rule.DISPATCH, f"{name}, jobs of type {kind}: {names}")
         return None
