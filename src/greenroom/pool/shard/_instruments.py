@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import faulthandler
+import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from livekit.protocol import agent as agent_protocol
-
-from greenroom.pool._model import EndKind
 from greenroom.pool._wire import Beat, Checkpoint, Ended, Fact, Launch, ShardSettings, Stalled
-from greenroom.pool.context import PROVIDERS, SCOPE, Scope
+from greenroom.pool.shard import _ffi, _upstream_session
+from greenroom.pool.shard._followed import SessionInstruments
+from greenroom.pool.shard._gc import Collections, GcPolicy
+from greenroom.pool.shard._memory import proportional_and_unique
+from greenroom.pool.shard._scope import OUTPUT, on_loop_error
+from greenroom.pool.shard._spans import install_spans
+from greenroom.pool.shard._spent import Meter, ScopedExecutor
+from greenroom.pool.shard._stall import StallWatch
 
 if TYPE_CHECKING:
-    from livekit import rtc
-    from livekit.agents.voice import Agent, AgentSession
+    from concurrent.futures import Future
+
+__all__ = ["Instruments", "Send", "SessionInstruments", "Told"]
 
 Told: TypeAlias = Beat | Checkpoint | Ended | Fact | Stalled
 #: Sends a message to the supervisor. Called from any thread; must not wait for the event loop.
 Send: TypeAlias = Callable[[Told], None]
+#: PSS and USS are read once in so many beats.
+_WEIGHED: Final = 20
 
 
 class Instruments:
@@ -34,76 +43,82 @@ class Instruments:
         self._settings = settings
         self._loop = loop
         self._sessions: dict[str, SessionInstruments] = {}
+        self._meter = Meter(settings.window)
+        self._collections = Collections()
+        self._policy = GcPolicy(loop, lambda: len(self._sessions))
+        self._watch = StallWatch(loop, send, settings.stall, self._meter.tick)
+        self._executor = ScopedExecutor(self._meter)
+        self._unroute: Callable[[], None] | None = None
+        self._beats = 0
+        self._weighing: Future[tuple[int, int] | None] | None = None
+        self._weight: tuple[int, int] | None = None
 
     def start(self) -> None:
         """Begin to watch the loop, and put the policies of the settings into force."""
+        install_spans()
+        _upstream_session.install()
+        # The supervisor asks for this when the loop's thread keeps every other from running.
+        faulthandler.register(signal.SIGUSR1, file=OUTPUT, all_threads=True)
+        if not faulthandler.is_enabled():
+            faulthandler.enable(file=OUTPUT)
+        self._loop.set_exception_handler(on_loop_error)
+        self._loop.set_default_executor(self._executor)
+        self._meter.install(self._loop)
+        self._collections.install()
+        if self._settings.ffi_routing:
+            self._unroute = _ffi.route()
+        if self._settings.gc_policy:
+            self._policy.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Take back what :meth:`start` did."""
+        self._watch.stop()
+        self._meter.stop()
+        self._policy.stop()
+        self._collections.uninstall()
+        if self._unroute is not None:
+            self._unroute()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        faulthandler.unregister(signal.SIGUSR1)
 
     def beat(self) -> Beat:
         """Return a sign of life with what was measured since the last one. Sending it is the caller's."""
-        return Beat()
+        cpu, sessions = self._meter.beat()
+        lags = self._watch.lags()
+        pss, uss = self._weigh() or (None, None)
+        return Beat(
+            lag=max(lags, default=0.0),
+            lags=lags,
+            rss=self._meter.resident(),
+            pss=pss,
+            uss=uss,
+            cpu=cpu,
+            collected=self._collections.worst(),
+            sessions=sessions,
+        )
 
     def begin(self, launch: Launch) -> SessionInstruments:
         """Return the instruments of a session that is about to run."""
-        session = SessionInstruments(self._send, launch)
+        session = SessionInstruments(launch, self._send, self._ended)
+        self._meter.open(session.scope)
         self._sessions[launch.job_id] = session
         return session
 
+    def context_of(self, job_id: str) -> contextvars.Context | None:
+        """Return the context of a session that runs, ``None`` when there is none of that id."""
+        session = self._sessions.get(job_id)
+        return session.context if session is not None else None
 
-class SessionInstruments:
-    """The instruments of one session, from before its entrypoint until everything of it is closed.
+    def _ended(self, session: SessionInstruments) -> None:
+        self._meter.close(session.scope)
+        if self._sessions.pop(session.scope.session, None) is not None:
+            self._policy.session_ended()
 
-    :ivar context: for every task of the session: ``loop.create_task(..., context=context)``.
-    """
-
-    context: contextvars.Context
-
-    def __init__(self, send: Send, launch: Launch) -> None:
-        job = agent_protocol.Job.FromString(launch.job)
-        self._send = send
-        self._launch = launch
-        self.context = contextvars.copy_context()
-        self.context.run(
-            SCOPE.set,
-            Scope(
-                session=launch.job_id,
-                agent=launch.agent,
-                tenant=launch.tenant,
-                room=job.room.name,
-                environment=launch.environment,
-                resumed=launch.memo is not None,
-            ),
-        )
-        self.context.run(PROVIDERS.set, launch.providers)
-        self._ended: Ended | None = None
-
-    def on_room(self, room: rtc.Room) -> None:
-        """Follow the room of the job, made and not yet connected. On the loop, once."""
-
-    async def on_session(self, session: AgentSession[Any], agent: Agent) -> None:
-        """Follow the job's primary session, restoring what it knew elsewhere. Await it just before its start."""
-
-    def entry_failed(self, problem: BaseException) -> None:
-        """Tell that the entrypoint, or what stands before it, raised."""
-
-    def asked_to_end(self, kind: EndKind, reason: str) -> None:
-        """Tell that the session is about to be ended from outside, and of what."""
-
-    def shutdown(self, reason: str, user_initiated: bool) -> None:
-        """Tell with which words the job began to shut down."""
-
-    async def quiet(self, patience: float) -> bool:
-        """Wait until nobody speaks and nothing is generated; return whether that came within ``patience`` seconds."""
-        del patience
-        return True
-
-    def conclude(self) -> Ended:
-        """Return how the session ended; the same each time."""
-        if self._ended is None:
-            self._ended = Ended(job_id=self._launch.job_id, kind=EndKind.USER)
-        return self._ended
-
-    def close(self) -> None:
-        """Let go of everything that is held for the session; nothing is told of it any more."""
+    def _weigh(self) -> tuple[int, int] | None:
+        if self._weighing is not None and self._weighing.done():
+            self._weight, self._weighing = self._weighing.result(), None
+        if self._weighing is None and self._beats % _WEIGHED == 0:
+            self._weighing = self._executor.submit(proportional_and_unique)
+        self._beats += 1
+        return self._weight
