@@ -24,7 +24,10 @@ class Call:
     :param link: the registration that it came over.
     :param began_at: on the clock of decisions.
     :param ending: what it was told to end of, and why.
+    :param relaunched_at: when it last went over to another shard.
+    :param doubted_at: when LiveKit ended its job although it may go on.
     :param moving: whether it was told to go over to newer code.
+    :param handed_over: whether another worker goes on with it.
     """
 
     launch: Launch
@@ -43,9 +46,11 @@ class Call:
     launches: int = 1
     ending: tuple[EndKind, str] | None = None
     moving: bool = False
+    handed_over: bool = False
     cpu: float | None = None
     memory: int | None = None
     relaunched_at: float | None = None
+    doubted_at: float | None = None
 
     @property
     def id(self) -> str:

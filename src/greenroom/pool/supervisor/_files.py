@@ -1,15 +1,11 @@
-"""Which files a pool is made of, and whether what they say has changed since it was loaded."""
+"""Which files hold a pool's agents."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from greenroom.pool.discovery import Discovery
-
-Digests: TypeAlias = dict[str, bytes]
 
 
 class Files:
@@ -46,14 +42,3 @@ class Files:
                 directories |= survey.directories
         self.directories = frozenset(directories)
         return list(dict.fromkeys(map(str, found)))
-
-
-def digests(files: Iterable[str]) -> Digests:
-    """Return what files hold, as far as they are there. Blocking."""
-    found = {}
-    for file in files:
-        try:
-            found[file] = hashlib.blake2b(Path(file).read_bytes(), digest_size=16).digest()
-        except OSError:
-            continue
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -14,16 +14,17 @@ from livekit.protocol import agent as agent_pb
 from greenroom.pool._model import AgentSpec
 from greenroom.pool._settings import PoolSettings, TenantSettings
 from greenroom.pool._wire import Answer
-from greenroom.pool.admission import Breakers, Desk, Reason, Refusal, Router, Tenants, may_use, tenant_of
 from greenroom.pool.admission import Offer as Wanted
+from greenroom.pool.admission import Reason, Refusal, Router, Tenants, may_use, tenant_of
 from greenroom.pool.supervisor._advice import Advice
 from greenroom.pool.supervisor._cast import Cast
-from greenroom.pool.supervisor._generations import Generations
+from greenroom.pool.supervisor._devlink import JobInfo
 from greenroom.pool.supervisor._link import Link
-from greenroom.pool.supervisor._messages import participant_attributes
+from greenroom.pool.supervisor._links import Links
+from greenroom.pool.supervisor._messages import Post, participant_attributes, renewed
 from greenroom.pool.supervisor._offers import Acceptance, Consider, Effect, Offer, Offers, Refused, Release, Reply, Run
+from greenroom.pool.supervisor._parts import Parts
 from greenroom.pool.supervisor._runs import Hold, Runs, launch_of
-from greenroom.pool.supervisor._shards import Shards
 
 _log = logging.getLogger("greenroom.pool")
 
@@ -31,7 +32,15 @@ _log = logging.getLogger("greenroom.pool")
 class House(Protocol):
     """What answering offers needs of the pool around it."""
 
-    cast: Cast
+    @property
+    def cast(self) -> Cast:
+        """What is in service."""
+        ...
+
+    @property
+    def router(self) -> Router:
+        """Routes by it."""
+        ...
 
     def is_draining(self) -> bool:
         """Whether the pool takes no more calls."""
@@ -57,28 +66,22 @@ class Front:
         self,
         settings: PoolSettings,
         house: House,
+        parts: Parts,
         *,
         runs: Runs,
-        shards: Shards,
-        generations: Generations,
-        desk: Desk,
-        breakers: Breakers,
         tenants: Tenants,
-        clock: Callable[[], float],
-        wall: Callable[[], float],
     ) -> None:
         self.refused: Counter[str] = Counter()
-        self.router = Router(())
         self._settings = settings
         self._house = house
         self._runs = runs
-        self._shards = shards
-        self._generations = generations
-        self._desk = desk
-        self._breakers = breakers
+        self._shards = parts.shards
+        self._generations = parts.generations
+        self._desk = parts.desk
+        self._breakers = parts.breakers
         self._tenants = tenants
-        self._clock = clock
-        self._wall = wall
+        self._clock = parts.clock
+        self._wall = parts.wall
         self._offers = Offers(settings.offer_timeout)
         self._holds: dict[str, tuple[Offer, Hold]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +108,36 @@ class Front:
     def lost(self, link: Link) -> None:
         """A registration's connection is gone."""
         self._run(self._offers.lost(link.number))
+
+    async def restore(self, info: JobInfo, links: Links) -> None:
+        """Go on with a job that another worker of the same project ran until now."""
+        job = agent_pb.Job.FromString(info.job)
+        link = links.for_post(Post(dispatch=job.agent_name, job_type=job.type))
+        if link is None or job.id in self._runs.calls.running:
+            return
+        now, wall = self._clock(), self._wall()
+        offer = Offer(link.number, job, now, now)
+        decision = await self._decide(offer)
+        if not isinstance(decision, Answer) or not decision.accepted:
+            self._let_go(offer)
+            _log.warning("a call of the worker before cannot go on here", extra={"job_id": job.id})
+            return
+        _, hold = self._holds.pop(job.id)
+        launch = launch_of(
+            job,
+            hold,
+            url=info.url or self._settings.url,
+            token=renewed(info.token, self._settings.key, wall),
+            worker_id=info.worker_id,
+            identity=info.accept_identity,
+            name=info.accept_name,
+            metadata=info.accept_metadata,
+            received_at=wall,
+            accepted_at=wall,
+            assigned_at=wall,
+            fake=info.mock_job,
+        )
+        self._runs.launch(launch, hold, room=job.room.name, link=link.number)
 
     async def close(self) -> None:
         """Decide nothing more. Idempotent."""
@@ -164,7 +197,7 @@ class Front:
         options, advice = self._house.cast.options, self._house.advice()
         job = offer.job.SerializeToString()
         said = await advice.route(job) if options.routes and advice is not None else None
-        routing = self.router.route(wanted, said, sessions=self._desk.by_agent())
+        routing = self._house.router.route(wanted, said, sessions=self._desk.by_agent())
         if routing.agent is None:
             return routing.refusal or Refusal(reason=Reason.NO_AGENT, message="No agent was chosen.")
         tenant = tenant_of(wanted)

@@ -162,7 +162,7 @@ class Nursery:
                 process.kill()
                 await process.gone.wait()
                 return f"it did not load within {self._load_timeout:g} s"
-        return f"loading it {how_it_ended(process.status)}" if self._loaded is None else ""
+        return f"it ended the process that loads it{how_it_ended(process.status)}" if self._loaded is None else ""
 
     def _broken(self, problem: str) -> GreenroomError:
         last = "\n".join(self._tail)
@@ -194,18 +194,18 @@ class Nursery:
         self._process.status = self._popen.wait()
         self._news.set()
         if self._loaded is not None and not self._quitting:
-            _log.error("the nursery has ended", extra={"why": how_it_ended(self._process.status)})
+            _log.error("the nursery has ended", extra={"status": self._process.status})
             self._forks.nursery_ended(self)
 
 
 def how_it_ended(status: int | None) -> str:
-    """Return how a process ended, in words that follow its name."""
+    """Return how a process ended, to stand behind that it did; nothing when that is not known."""
     if status is None:
-        return "ended the process"
+        return ""
     if status >= 0:
-        return f"ended the process with status {status}"
+        return f" (status {status})"
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    return f"ended the process by {name}"
+    return f" ({name})"

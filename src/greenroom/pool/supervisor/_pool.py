@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,40 +15,15 @@ from livekit.protocol import agent as agent_pb
 from greenroom.errors import GreenroomError
 from greenroom.pool._model import EndKind
 from greenroom.pool._settings import PoolSettings
-from greenroom.pool._wire import (
-    Answer,
-    Beat,
-    Checkpoint,
-    Ended,
-    Fact,
-    FromShard,
-    Infer,
-    Inferred,
-    Ready,
-    Role,
-    Routed,
-    Stalled,
-    Started,
-    TenantFound,
-)
-from greenroom.pool.admission import (
-    Breakers,
-    Desk,
-    Kill,
-    Resume,
-    Router,
-    Say,
-    ShardState,
-    StopPlacing,
-    Tenants,
-    Watchdog,
-)
+from greenroom.pool._wire import FromShard, Ready, Role
+from greenroom.pool.admission import Breakers, Desk, Router, ShardState, Tenants
 from greenroom.pool.supervisor import _effective as effective
 from greenroom.pool.supervisor._advice import Advice
 from greenroom.pool.supervisor._cast import Cast
-from greenroom.pool.supervisor._files import Files
+from greenroom.pool.supervisor._devlink import DevLink, JobInfo
 from greenroom.pool.supervisor._front import Front
-from greenroom.pool.supervisor._generations import Generation, Generations
+from greenroom.pool.supervisor._generations import Generations
+from greenroom.pool.supervisor._heartbeat import Heartbeat
 from greenroom.pool.supervisor._http import HttpServer
 from greenroom.pool.supervisor._link import Link
 from greenroom.pool.supervisor._links import Links
@@ -56,11 +31,14 @@ from greenroom.pool.supervisor._messages import Load
 from greenroom.pool.supervisor._metrics import metrics_of
 from greenroom.pool.supervisor._nursery import Nursery
 from greenroom.pool.supervisor._output import Output
+from greenroom.pool.supervisor._overseer import Overseer
+from greenroom.pool.supervisor._parts import Parts
 from greenroom.pool.supervisor._report import Self, agent_reports, shard_report
 from greenroom.pool.supervisor._routes import Routes
 from greenroom.pool.supervisor._runs import Runs
+from greenroom.pool.supervisor._service import Service, place
 from greenroom.pool.supervisor._shards import Shard, Shards
-from greenroom.reports import PoolSnapshot
+from greenroom.reports import PoolCommands, PoolSnapshot
 
 _log = logging.getLogger("greenroom.pool")
 
@@ -85,43 +63,28 @@ class Pool:
         discover: Callable[[], Sequence[Path]] | None = None,
     ) -> None:
         self._settings = settings
-        self.cast = Cast()
         self._self = Self(time.time())
-        self._files = Files(settings.paths, discover)
         self._clock = time.monotonic
-        self._desk = Desk(effective.caps(settings, self.cast))
-        self._breakers = Breakers(effective.breaker(settings, self.cast.options))
-        self._tenants = Tenants(settings.tenants, patience=settings.offer_timeout)
-        self._watchdog = Watchdog(settings.watchdog)
         output = on_output or _ignore
         self._shards = Shards(self, output, self._clock)
         self._generations = Generations(settings, self._shards, output)
-        self._runs = Runs(
-            settings,
-            self,
-            shards=self._shards,
-            generations=self._generations,
-            desk=self._desk,
-            breakers=self._breakers,
-            clock=self._clock,
-            wall=time.time,
-            cost_of=cost_of,
-        )
-        self._front = Front(
-            settings,
-            self,
+        self._desk = Desk(effective.caps(settings, Cast()))
+        self._breakers = Breakers(effective.breaker(settings, Cast().options))
+        self._tenants = Tenants(settings.tenants, patience=settings.offer_timeout)
+        parts = Parts(shards=self._shards, generations=self._generations, desk=self._desk, breakers=self._breakers)
+        self._service = Service(settings, discover, parts, tenants=self._tenants, on_change=self.changed)
+        self._runs = Runs(settings, self, parts, cost_of=cost_of)
+        self._front = Front(settings, self, parts, runs=self._runs, tenants=self._tenants)
+        self._overseer = Overseer(
+            settings.watchdog,
+            parts,
             runs=self._runs,
-            shards=self._shards,
-            generations=self._generations,
-            desk=self._desk,
-            breakers=self._breakers,
-            tenants=self._tenants,
-            clock=self._clock,
-            wall=time.time,
+            memory=lambda: effective.memory(settings, self.cast.options),
+            on_change=self.changed,
         )
         self._links = Links(settings, self, self.changed)
+        self._service.join(self._links, self._runs)
         self._http = HttpServer(Routes(self, settings.key))
-        self._reloading = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
@@ -145,16 +108,24 @@ class Pool:
         """
         self._tenants.load()
         if self._settings.port is not None or self._settings.dev:
-            await self._listen_on(effective.port(self._settings, self.cast.options))
-        await self._load_first()
+            await self._http.start(self._settings.host, effective.port(self._settings, self.cast.options))
+        await self._service.open()
         if not self._http.url:
-            await self._listen_on(effective.port(self._settings, self.cast.options))
+            await self._http.start(self._settings.host, effective.port(self._settings, self.cast.options))
         self._spawn(self._tick())
         problem = await self._links.settled()
         if problem is not None:
             raise problem
-        await self._shards_ready()
-        self._state = "serving"
+        while any(shard.state is ShardState.STARTING for shard in self._shards.sessions()):
+            await self._news()
+        if self._state == "starting":
+            self._state = "serving"
+        if self._settings.watch:
+            self._spawn(self._service.watch())
+        if self._settings.observability:
+            self._spawn(self._heartbeat().run())
+        if self._settings.cli_address:
+            self._spawn(self._dev_link().run())
         self.changed()
 
     async def drain(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - one bound around several steps
@@ -199,13 +170,14 @@ class Pool:
         self._over.set()
 
     async def reload(self) -> None:
-        """Bring a new generation of the code into service; return once it is, or is refused."""
-        async with self._reloading:
-            await self._load()
+        """Bring a new generation of the code into service; return once it is, or is refused.
+
+        :raises GreenroomError: when the code cannot be loaded at all; what was in service goes on.
+        """
+        await self._service.reload()
 
     def snapshot(self) -> PoolSnapshot:
         """Return what the pool is doing."""
-        options = self.cast.options
         now = self._clock()
         return PoolSnapshot(
             instance=self._self.instance,
@@ -215,7 +187,7 @@ class Pool:
             at=time.time(),
             state=self.state,
             generation=self.cast.generation,
-            deployment=effective.deployment(self._settings, options),
+            deployment=self._service.deployment,
             load=self._desk.load,
             max_sessions=self._desk.caps.total,
             agents=agent_reports(self.cast, self._links, self._desk.by_agent()),
@@ -223,8 +195,8 @@ class Pool:
             sessions=tuple(call.report() for call in self._runs.calls.running.values()),
             by_tenant=self._desk.by_tenant(),
             started=self._runs.calls.started,
-            ended=dict(self._runs.calls.ended),
-            refused=dict(self._front.refused),
+            ended={str(kind): count for kind, count in self._runs.calls.ended.items()},
+            refused={str(reason): count for reason, count in self._front.refused.items()},
             rescued=self._runs.calls.rescued,
             breakers={name: str(state) for name, state in self._breakers.states(now).items()},
             versions=dict(self.cast.versions),
@@ -253,7 +225,7 @@ class Pool:
         if self._state == "stopped":
             return "the pool has stopped"
         if not self.cast.members:
-            broken = "; ".join(f"{each.source}:{each.line}: {each.message}" for each in self.cast.failures[:3])
+            broken = "; ".join(f"{place(each.source, each.line)}: {each.message}" for each in self.cast.failures[:3])
             return f"no agent is in service: {broken}" if broken else "no agent is in service"
         if not all(link.is_registered for link in self._links.all() if not self._links.is_leaving(link)):
             return "not registered with LiveKit"
@@ -278,6 +250,16 @@ class Pool:
 
     # What its parts ask
 
+    @property
+    def cast(self) -> Cast:
+        """What is in service."""
+        return self._service.cast
+
+    @property
+    def router(self) -> Router:
+        """Routes by what is in service."""
+        return self._service.router
+
     def is_draining(self) -> bool:
         """Whether no more calls are taken."""
         return self._draining
@@ -288,8 +270,7 @@ class Pool:
 
     def advice(self) -> Advice | None:
         """Return who answers for the program."""
-        generation = self._generations.get(self.cast.generation)
-        return generation.advice if generation is not None else None
+        return self._service.advice()
 
     def tell(self, link: int, message: agent_pb.WorkerMessage) -> None:
         """Send a message over a registration."""
@@ -309,169 +290,53 @@ class Pool:
         """Return the jobs that run and came over a registration."""
         return [call.id for call in self._runs.calls.of_link(link.number)]
 
-    def changed(self) -> None:
-        """Tell LiveKit how busy the pool is, and who listens that something happened; once for many changes."""
-        if not self._news_due:
-            self._news_due = True
-            asyncio.get_running_loop().call_soon(self._tell_news)
-
-    # Processes
-
     def shard_ready(self, shard: Shard, message: Ready) -> None:
-        """See :class:`~greenroom.pool.supervisor._shards.Listener`."""
-        if shard.role is Role.SHARD:
-            self._watchdog.started(shard.number, self._clock())
-        self._generations.ready(shard, message)
-        self.changed()
+        """A process is ready."""
+        self._overseer.ready(shard, message)
 
     def shard_said(self, shard: Shard, message: FromShard) -> None:
-        """See :class:`~greenroom.pool.supervisor._shards.Listener`."""
-        match message:
-            case Beat():
-                self._beat(shard, message)
-            case Stalled():
-                self._watch(self._watchdog.stalled(shard.number, message, self._clock()))
-            case Started() | Fact() | Checkpoint() | Ended():
-                self._runs.said(shard, message)
-            case Answer() | Routed() | TenantFound():
-                generation = self._generations.get(shard.generation)
-                if generation is not None and generation.advice.process is shard:
-                    generation.advice.answered(message)
-            case Infer():
-                self._generations.infer(shard, message)
-            case Inferred():
-                self._generations.inferred(message)
+        """A process said something."""
+        self._overseer.said(shard, message)
 
     def shard_gone(self, shard: Shard, why: str) -> None:
-        """See :class:`~greenroom.pool.supervisor._shards.Listener`."""
-        culprit = self._watchdog.culprit(shard.number)
-        self._watchdog.gone(shard.number)
-        expected = shard.retiring and not shard.jobs
-        level = logging.DEBUG if expected or self._state == "stopped" else logging.ERROR
-        extra = {"shard": shard.number, "role": shard.role, "why": why, "sessions": len(shard.jobs)}
-        _log.log(level, "a process of the pool has ended", extra=extra)
-        self._generations.gone(shard, why)
-        if shard.role is Role.SHARD:
-            self._runs.shard_gone(shard, why, culprit)
-        self.changed()
+        """A process is gone."""
+        self._overseer.gone(shard, why, stopping=self._state == "stopped")
 
     def nursery_ended(self, nursery: Nursery) -> None:
         """A nursery died: what it has forked lives on, and only a new one can fork more."""
         if nursery.generation in self.cast.generations and not self._draining:
             self._spawn(self.reload())
 
-    def _beat(self, shard: Shard, beat: Beat) -> None:
-        shard.beat = beat
-        self._watch(self._watchdog.beat(shard.number, self._clock()))
-        self._runs.spent(beat)
-        warn, limit = effective.memory(self._settings, self.cast.options)
-        held = beat.pss or beat.rss
-        if warn and held >= warn and not shard.warned:
-            shard.warned = True
-            _log.warning("a shard holds much memory", extra={"shard": shard.number, "bytes": held})
-        elif held < warn:
-            shard.warned = False
-        if limit and held >= limit and shard.used and not shard.retiring:
-            shard.limited = True
-            extra = {"shard": shard.number, "bytes": held, "limit": limit, "sessions": len(shard.jobs)}
-            _log.warning("a shard holds as much memory as it may, new calls go elsewhere", extra=extra)
-            shard.retire()
-            generation = self._generations.get(shard.generation)
-            if generation is not None and generation.staffed:
-                self._generations.staff(generation)
+    def changed(self) -> None:
+        """Tell LiveKit how busy the pool is, and who listens that something happened; once for many changes."""
+        if not self._news_due:
+            self._news_due = True
+            asyncio.get_running_loop().call_soon(self._tell_news)
 
-    def _watch(self, effects: Sequence[Say | StopPlacing | Resume | Kill]) -> None:
-        for effect in effects:
-            shard = self._shards.get(effect.number)
-            if shard is None:
-                continue
-            match effect:
-                case Say():
-                    self._say_stall(shard, effect)
-                case StopPlacing():
-                    shard.unfed = True
-                case Resume():
-                    shard.unfed = False
-                case Kill(seconds=seconds):
-                    shard.doomed = f"its loop did not turn for {seconds:.0f} s"
-                    shard.process.kill()
-            self.changed()
+    # Whom it talks to besides LiveKit
 
-    def _say_stall(self, shard: Shard, said: Say) -> None:
-        shard.where = "" if said.over else said.where
-        extra: dict[str, object] = {
-            "shard": shard.number,
-            "seconds": round(said.seconds, 2),
-            "where": said.where,
-            "job_id": said.job_id,
-        }
-        if said.over:
-            _log.warning("a shard's event loop turns again", extra=extra)
-        else:
-            _log.warning("a shard's event loop is blocked", extra={**extra, "stack": said.stack})
+    def _heartbeat(self) -> Heartbeat:
+        def obey(commands: PoolCommands) -> None:
+            if commands.reload:
+                self.order_reload()
+            if commands.drain:
+                self.order_drain()
 
-    # Loading
+        settings = self._settings
+        return Heartbeat(settings.observability, settings.key, settings.heartbeat, self.snapshot, obey)
 
-    async def _load_first(self) -> None:
-        async with self._reloading:
-            await self._load()
-        if not self.cast.members and not self._settings.watch:
-            broken = [f"{each.source}:{each.line}: {each.message}" for each in self.cast.failures]
-            raise GreenroomError("No agent can run\n" + "\n".join(broken), fix="Mend what the lines say")
+    def _dev_link(self) -> DevLink:
+        def restore(jobs: Iterable[JobInfo]) -> None:
+            for job in jobs:
+                self._spawn(self._front.restore(job, self._links))
 
-    async def _load(self) -> None:
-        paths = await asyncio.to_thread(self._files.find)
-        generation = await self._generations.load(paths, effective.deployment(self._settings, self.cast.options))
-        await self._recast(generation, paths)
-
-    async def _recast(self, generation: Generation, paths: Sequence[str]) -> None:
-        """Put what has loaded into service, and what it replaces out of it."""
-        before = self.cast
-        self.cast = before.replaced(generation.number, generation.manifest, paths, self._settings.agents)
-        for failure in self.cast.failures:
-            place = f"{failure.source}:{failure.line}" if failure.line else failure.source
-            _log.error("a file is not in service", extra={"file": place, "why": failure.message})
-        options = self.cast.options
-        self.router_changed()
-        self._desk.apply(effective.caps(self._settings, self.cast))
-        self._breakers.apply(effective.breaker(self._settings, options))
-        changed = self.cast.changed(before)
-        for name in changed:
-            self._breakers.forget_agent(name)
-        if generation.number in self.cast.generations:
-            self._generations.staff(generation)
-        self._tenants.resolve_with(generation.advice.tenant if options.resolves else None)
-        self._links.serve(
-            self.cast.agents,
-            version=self.cast.versions.get("livekit-agents", ""),
-            deployment=effective.deployment(self._settings, options),
+        return DevLink(
+            self._settings.cli_address,
+            agent_name=next((agent.dispatch for agent in self.cast.agents), ""),
+            url=self._settings.url,
+            on_restore=restore,
+            running=self._runs.hand_over,
         )
-        for each in self._generations.all():
-            if each.number not in self.cast.generations:
-                self._generations.retire(each.number)
-        if self._settings.swap:
-            self._runs.move(changed, generation.number)
-        await self._drop_old()
-        self.changed()
-
-    def router_changed(self) -> None:
-        """Route by what is in service now."""
-        options = self.cast.options
-        self._front.router = Router(
-            self.cast.agents,
-            first_prefix=effective.flag(self._settings.first_prefix, options.first_prefix),
-            only_registered_rooms=effective.flag(self._settings.only_registered_rooms, options.only_registered_rooms),
-        )
-
-    async def _drop_old(self) -> None:
-        for generation in self._generations.all():
-            needed = generation.number in self.cast.generations or self._runs.calls.of_generation(generation.number)
-            if not needed and not self._shards.sessions(generation.number):
-                await self._generations.drop(generation.number)
-
-    async def _shards_ready(self) -> None:
-        while any(shard.state is ShardState.STARTING for shard in self._shards.sessions()):
-            await self._news()
 
     # Time
 
@@ -483,13 +348,13 @@ class Pool:
             await asyncio.sleep(_TICK)
             self._lag = max(self._lag * 0.9, loop.time() - due)
             rounds += 1
-            self._watch(self._watchdog.tick(self._clock()))
+            self._overseer.tick()
             self._runs.tick()
             self._shards.retire_idle_tenants()
             if rounds % 4 == 0:
                 self._tenants.refresh()
                 self._breakers.tidy(self._clock())
-                await self._drop_old()
+                await self._service.drop_old()
 
     async def _drain_and_tell(self) -> None:
         await self.drain()
@@ -502,6 +367,7 @@ class Pool:
             if self._state in {"starting", "serving"}:
                 self._state = "draining"
             _log.info("draining", extra={"sessions": len(self._runs.calls.running)})
+            self._runs.leave_handed_over()
         # At once: LiveKit would go on to choose this pool.
         self._tell_news()
 
@@ -510,7 +376,7 @@ class Pool:
         self._links.tell_load(self._load_of)
         if self._draining and not self._runs.calls.running and not self._front.open:
             self._idle.set()
-        for callback in self._listeners:
+        for callback in list(self._listeners):
             callback()
 
     def _load_of(self, link: Link) -> Load:
@@ -531,9 +397,6 @@ class Pool:
         finally:
             self._listeners.remove(news.set)
 
-    async def _listen_on(self, port: int) -> None:
-        await self._http.start(self._settings.host, port)
-
     async def _end_processes(self) -> None:
         shards = self._shards.all()
         for shard in shards:
@@ -548,7 +411,7 @@ class Pool:
             await shard.process.gone.wait()
         await self._generations.close()
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)

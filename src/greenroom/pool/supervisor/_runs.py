@@ -12,12 +12,12 @@ from livekit.protocol import agent as agent_pb
 from greenroom.pool._model import AgentSpec, EndKind
 from greenroom.pool._settings import PoolSettings, TenantSettings
 from greenroom.pool._wire import Beat, Checkpoint, End, Ended, Fact, Launch, Move, Started
-from greenroom.pool.admission import Breakers, Desk, Fate, PolicyWatch, RescueBudget, policies_of
-from greenroom.pool.supervisor._calls import Call, Calls, again
+from greenroom.pool.admission import Fate, PolicyWatch, RescueBudget, policies_of
+from greenroom.pool.supervisor._calls import STARTING, Call, Calls, again
 from greenroom.pool.supervisor._cast import Cast
-from greenroom.pool.supervisor._generations import Generations
 from greenroom.pool.supervisor._messages import job_status, renewed
-from greenroom.pool.supervisor._shards import Shard, Shards
+from greenroom.pool.supervisor._parts import Parts
+from greenroom.pool.supervisor._shards import Shard
 
 _log = logging.getLogger("greenroom.pool")
 
@@ -40,7 +40,10 @@ class Hold:
 class Office(Protocol):
     """What running calls needs of the pool around it."""
 
-    cast: Cast
+    @property
+    def cast(self) -> Cast:
+        """What is in service."""
+        ...
 
     def tell(self, link: int, message: agent_pb.WorkerMessage) -> None:
         """Send a message over a registration."""
@@ -52,32 +55,26 @@ class Office(Protocol):
 class Runs:
     """Every call of the pool.
 
-    :param clock: of decisions, in seconds; it never goes back.
-    :param wall: seconds since the epoch.
+    :param cost_of: the price in USD of LiveKit's usage by model, ``None`` when unknown.
     """
 
     def __init__(
         self,
         settings: PoolSettings,
         office: Office,
+        parts: Parts,
         *,
-        shards: Shards,
-        generations: Generations,
-        desk: Desk,
-        breakers: Breakers,
-        clock: Callable[[], float],
-        wall: Callable[[], float],
         cost_of: Callable[[Mapping[str, Any]], float | None] | None,
     ) -> None:
         self.calls = Calls()
         self._settings = settings
         self._office = office
-        self._shards = shards
-        self._generations = generations
-        self._desk = desk
-        self._breakers = breakers
-        self._clock = clock
-        self._wall = wall
+        self._shards = parts.shards
+        self._generations = parts.generations
+        self._desk = parts.desk
+        self._breakers = parts.breakers
+        self._clock = parts.clock
+        self._wall = parts.wall
         self._cost_of = cost_of
         self._budget = RescueBudget()
 
@@ -168,10 +165,7 @@ class Runs:
             self._relaunch(call, again(call, token=self._renewed(call)), alone=False)
             self._office.changed()
             return
-        kind, reason = ended.kind, ended.reason or ended.error
-        if call.ending is not None and kind not in _FAILURES:
-            kind, reason = call.ending
-        self._finish(call, kind, reason, ok=ended.ok)
+        self._finish(call, ended.kind, ended.reason or ended.error, ok=ended.ok)
 
     # The end
 
@@ -183,7 +177,8 @@ class Runs:
         self._budget.forget(call.id)
         status = agent_pb.JS_SUCCESS if ok else agent_pb.JS_FAILED
         told = reason if not ok or kind in {EndKind.POLICY, EndKind.DRAINED} else ""
-        self._office.tell(call.link, job_status(call.id, status, told))
+        if not call.handed_over:
+            self._office.tell(call.link, job_status(call.id, status, told))
         level = logging.WARNING if kind in _FAILURES else logging.INFO
         seconds = round(self._clock() - call.began_at, 1)
         _log.log(level, "call ended", extra={**_fields(call), "kind": kind, "reason": reason, "seconds": seconds})
@@ -208,8 +203,12 @@ class Runs:
         call = self.calls.running.get(job_id)
         if call is None:
             return
-        if call.relaunched_at is not None and self._clock() - call.relaunched_at < _ECHO:
-            # The agent of before has left the room; the one that comes now is what the job needs.
+        now = self._clock()
+        if call.relaunched_at is not None and now - call.relaunched_at < _ECHO:
+            # LiveKit ends a job whose agent has left the room; that was the one of before. Should the room itself
+            # be gone, the agent that comes now finds that out.
+            call.relaunched_at = None
+            call.doubted_at = now
             self._office.tell(call.link, job_status(call.id, agent_pb.JS_RUNNING))
             return
         self.end(call, EndKind.TERMINATED, "LiveKit has taken the job away")
@@ -221,12 +220,44 @@ class Runs:
             self._enforce(call, now)
 
     def _enforce(self, call: Call, now: float) -> None:
+        if call.doubted_at is not None and now - call.doubted_at >= _ECHO:
+            call.doubted_at = None
+            if call.state == STARTING:
+                self.end(call, EndKind.TERMINATED, "LiveKit has taken the job away")
         due = call.watch.due(now) if call.ending is None else None
         if due is not None:
             _log.info("a policy ends a call", extra={**_fields(call), "policy": due.policy, "reason": due.reason})
             self.end(call, EndKind.POLICY, f"{due.policy}: {due.reason}")
 
     # Going on elsewhere
+
+    def hand_over(self) -> list[Any]:
+        """Return every call as another worker goes on with it. LiveKit is told nothing of their ends here."""
+        from livekit.protocol.agent_pb import agent_dev  # noqa: PLC0415 - only where there is such a worker
+
+        found = []
+        for call in self.calls.running.values():
+            call.handed_over = True
+            launch = call.launch
+            found.append(
+                agent_dev.RunningAgentJobInfo(
+                    job=launch.job,
+                    accept_name=launch.name,
+                    accept_identity=launch.identity,
+                    accept_metadata=launch.metadata,
+                    url=launch.url,
+                    token=launch.token,
+                    worker_id=launch.worker_id,
+                    mock_job=launch.fake,
+                )
+            )
+        return found
+
+    def leave_handed_over(self) -> None:
+        """End the calls that another worker goes on with."""
+        for call in list(self.calls.running.values()):
+            if call.handed_over:
+                self.end(call, EndKind.MOVED, "another worker goes on with it")
 
     def move(self, agents: Iterable[str], generation: int) -> None:
         """Let the calls of some agents go over to another generation, each between two turns."""
@@ -278,7 +309,7 @@ class Runs:
             self._generations.taken(found, call.id)
             call.shard, call.generation = found.number, number
             call.fingerprint = agent.fingerprint or call.fingerprint
-            call.state = "starting"
+            call.state = STARTING
             call.launches += 1
             call.relaunched_at = self._clock()
             found.send(launch)

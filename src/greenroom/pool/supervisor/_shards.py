@@ -166,6 +166,10 @@ class Shards(Forks):
         """See :class:`Forks`."""
         shard = self._by_number.get(message.number)
         if shard is None:
+            # Its calls have gone on elsewhere by now: nobody waits for how it ended, but it is worth a line.
+            if message.status:
+                extra = {"shard": message.number, "pid": message.pid, "how": how_it_ended(message.status).strip(" ()")}
+                _log.info("how a process of the pool ended", extra=extra)
             return
         shard.process.status = message.status
         shard.process.ended()
@@ -208,4 +212,4 @@ class Shards(Forks):
     def _ended(self, shard: Shard) -> None:
         # Everything it has said has been heard by now; how it ended may come later, from the nursery.
         self._by_number.pop(shard.number, None)
-        self._listener.shard_gone(shard, shard.doomed or how_it_ended(shard.process.status))
+        self._listener.shard_gone(shard, shard.doomed or f"its process ended{how_it_ended(shard.process.status)}")
