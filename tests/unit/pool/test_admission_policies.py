@@ -140,6 +140,24 @@ def test_what_a_call_cost_is_not_unspent() -> None:
     assert watch.due(3) is not None
 
 
+def test_a_call_that_goes_on_in_another_shard_is_told_of_anew_but_keeps_what_it_cost() -> None:
+    watch = PolicyWatch(Policies(silent=10, solo=10, max_duration=100, max_cost=1), began_at=0)
+    watch.fact("connected", 1, 0)
+    watch.fact("participants", 0, 0)
+    watch.fact("user_state", "speaking", 1)
+    watch.fact("cost", 0.6, 1)
+    watch.moved()
+    assert watch.wake_at() == 100
+    watch.fact("connected", 1, 20)
+    assert watch.wake_at() == 30
+    watch.fact("cost", 0.3, 21)
+    assert watch.due(21) is None
+    watch.fact("cost", 0.4, 22)
+    end = watch.due(22)
+    assert end is not None
+    assert end.policy is Policy.MAX_COST
+
+
 def test_a_call_is_ended_once_and_for_what_came_first() -> None:
     watch = PolicyWatch(Policies(silent=10, solo=5, max_duration=12), began_at=0)
     watch.fact("connected", 1, 0)

@@ -64,12 +64,18 @@ class PolicyWatch:
         self._quiet_since: float | None = None
         self._alone_since: float | None = None
         self._speaking: set[str] = set()
-        self._cost = 0.0
+        self._cost = self._cost_before = 0.0
         self._ended = False
 
     def apply(self, policies: Policies) -> None:
         """Take other policies; what was observed stays."""
         self._policies = policies
+
+    def moved(self) -> None:
+        """The call goes on in another shard: what it cost stays, who is there and who speaks is to be told again."""
+        self._cost_before = self._cost
+        self._quiet_since = self._alone_since = None
+        self._speaking.clear()
 
     def fact(self, kind: str, value: Any, now: float) -> None:
         """Take a ``Fact`` of the shard; those that no policy is made of change nothing."""
@@ -86,7 +92,7 @@ class PolicyWatch:
                 elif self._alone_since is None:
                     self._alone_since = now
             case "cost" if isinstance(value, int | float):
-                self._cost = max(self._cost, float(value))
+                self._cost = max(self._cost, self._cost_before + float(value))
 
     def wake_at(self) -> float | None:
         """Return when :meth:`due` may answer otherwise although nothing happens; ``None`` is never."""
