@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from greenroom.cli._options import (
     PoolWays,
     ServerOptions,
     SessionsRequest,
+    TopAsked,
 )
 from greenroom.cli._plugins_app import plugins
 from greenroom.cli._route_app import route
@@ -370,25 +372,51 @@ def why(
 @app.command
 def top(
     *,
-    once: bool = False,
-    every: float = 1.0,
+    request: Annotated[TopAsked | None, Parameter(name="*")] = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     options: Annotated[ApiOptions | None, Parameter(name="*")] = None,
 ) -> int:
-    """Show the fleet as it is: workers and their load, calls, what agents do, and how fast they answer.
+    """Show the fleet as it is: pools and their shards, workers and their load, calls and what they cost.
 
     Parameters
     ----------
-    once
-        Show it once.
-    every
-        Seconds between two looks.
     as_json
         Print a JSON object each time.
     """
     from greenroom.cli.top import TopRequest, top_command  # noqa: PLC0415
 
-    return top_command(options or ApiOptions(), TopRequest(once=once, every=every, as_json=as_json))
+    asked = TopRequest(**asdict(request or TopAsked()), as_json=as_json)
+    return top_command(options or ApiOptions(), asked)
+
+
+@app.command
+def logs(
+    file: Path,
+    /,
+    *,
+    session: str | None = None,
+    agent: str | None = None,
+    tenant: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Print those lines of a log in JSON that are about a session, an agent or a tenant.
+
+    Parameters
+    ----------
+    file
+        What was logged with --log-format json; - is the standard input.
+    session
+        The session's id.
+    agent
+        The agent's name.
+    tenant
+        The tenant.
+    as_json
+        Print the lines as they are.
+    """
+    from greenroom.cli.logs import logs_command  # noqa: PLC0415
+
+    return logs_command(file, session=session, agent=agent, tenant=tenant, as_json=as_json)
 
 
 app.command(log)

@@ -292,6 +292,37 @@ class SessionsRequest:
 
 
 @dataclass(kw_only=True)
+class TopAsked:
+    """What ``greenroom top`` shows, and how often.
+
+    Parameters
+    ----------
+    once
+        Show it once.
+    every
+        Seconds between two looks.
+    sort
+        Calls by started (default), duration, cpu, memory, latency, cost, agent, tenant or session.
+    agent
+        Only calls of this agent.
+    tenant
+        Only calls of this tenant.
+    status
+        Only calls whose agent is in this state: speaking, listening, thinking, ...
+    pool
+        Ask this pool itself, at the address of its own HTTP port.
+    """
+
+    once: bool = False
+    every: float = 1.0
+    sort: str | None = None
+    agent: str | None = None
+    tenant: str | None = None
+    status: str | None = None
+    pool: str | None = None
+
+
+@dataclass(kw_only=True)
 class LogOptions:
     """Options of every command that opens the event log.
 

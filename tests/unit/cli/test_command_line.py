@@ -70,7 +70,7 @@ def test_plain_options_are_read_quickly() -> None:
     [
         (
             ["nonsense"],
-            'greenroom: Unknown command "nonsense". Available commands: dev, server, control, agents, start, login, doctor, talk, ',
+            'greenroom: Unknown command "nonsense". Available commands: dev, server, control, agents, start, ',
         ),
         (["token", "--grant"], "See: greenroom token --help"),
         (["token"], "greenroom: The token would allow nothing. Pass --room NAME to join, or --grant NAME"),
