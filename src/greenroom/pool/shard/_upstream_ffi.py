@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from livekit.rtc import _ffi_client
 from livekit.rtc._proto.ffi_pb2 import FfiEvent
@@ -119,7 +119,10 @@ def interest_of(filter_fn: Any, caller: CodeType, module: str) -> Interest | Non
     return found
 
 
-class RoutedQueue(_ffi_client.FfiQueue[Any]):
+T = TypeVar("T")
+
+
+class RoutedQueue(_ffi_client.FfiQueue[T], Generic[T]):
     """livekit-rtc's queue of events, with a router in the place of its list of subscribers."""
 
     def __init__(self) -> None:
