@@ -36,9 +36,7 @@ def report(**more: Any) -> PoolSnapshot:
         generation=1,
         load=0.25,
         max_sessions=8,
-        agents=(
-            AgentReport(name="front-desk", dispatch="front-desk", source="/a.py", state="ready", worker_id="AW_1"),
-        ),
+        agents=(agent,),
         shards=(shard(0), shard(1)),
         memory_total=8 << 30,
         versions={"livekit-agents": "1.8.9"},
