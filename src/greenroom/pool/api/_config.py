@@ -222,9 +222,9 @@ def _text(option: str, value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise RuntimeError(  # noqa: TRY004 - the error that OpenRTC raises
-            f"Greenroom metadata field {option!r} must be a string, got {type(value).__name__}."
+            f"Agent metadata field {option!r} must be a string, got {type(value).__name__}."
         )
     text = value.strip()
     if not text:
-        raise RuntimeError(f"Greenroom metadata field {option!r} cannot be empty.")
+        raise RuntimeError(f"Agent metadata field {option!r} cannot be empty.")
     return text
