@@ -73,7 +73,8 @@ def test_a_decorated_class_goes_before_its_undecorated_base(agents_dir: Path) ->
 def test_many_decorated_agents_may_be_in_one_file(agents_dir: Path) -> None:
     write(
         agents_dir,
-        many=HEAD + "@agent_config(name='a')\nclass A(Agent): pass\n@agent_config(greeting='x')\nclass B(Agent): pass\n",
+        many=HEAD
+        + "@agent_config(name='a')\nclass A(Agent): pass\n@agent_config(greeting='x')\nclass B(Agent): pass\n",
     )
     assert found(agents_dir) == {"a": "A", "B": "B"}
 

@@ -158,8 +158,7 @@ def test_one_agent_is_called_default() -> None:
             "x" * 65,
             Sales,
             ValueError,
-            "Agent name must be 1-64 characters of ASCII letters, digits, dashes, or underscores, got "
-            f"'{'x' * 65}'.",
+            f"Agent name must be 1-64 characters of ASCII letters, digits, dashes, or underscores, got '{'x' * 65}'.",
         ),
         ("sales", Sales, ValueError, "Agent 'sales' is already registered."),
         (" sales ", Support, ValueError, "Agent 'sales' is already registered."),
