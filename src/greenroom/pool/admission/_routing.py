@@ -85,8 +85,8 @@ class Router:
         self, agents: Iterable[AgentSpec], *, first_prefix: bool = False, only_registered_rooms: bool = False
     ) -> None:
         self._agents = tuple(agents)
-        self._first_prefix = first_prefix
-        self._only_registered_rooms = only_registered_rooms
+        self.first_prefix = first_prefix
+        self.only_registered_rooms = only_registered_rooms
         self._groups: dict[tuple[str, int], dict[str, AgentSpec]] = {}
         for agent in self._agents:
             self._groups.setdefault((agent.dispatch, agent.job_type), {})[agent.name] = agent
@@ -187,7 +187,7 @@ class Router:
                 continue
             if agent := case.candidates.get(name):
                 return case.choose(rule, agent, f"'{key}' names {agent.name}")
-            if (alone := _program_alone(case)) and not self._only_registered_rooms:
+            if (alone := _program_alone(case)) and not self.only_registered_rooms:
                 case.passed(
                     rule,
                     f"'{key}' names '{shown(name)}', which is no agent of the pool; {alone.name} is a program that"
@@ -203,7 +203,7 @@ class Router:
         said = f"it names '{shown(name)}', which is no agent of the pool"
         if elsewhere := next((each for each in self._agents if each.name == name), None):
             said = f"it names {elsewhere.name}, which is in the pool for {_serves(elsewhere)}"
-        reason = Reason.NOT_OURS if self._only_registered_rooms else Reason.UNKNOWN_AGENT
+        reason = Reason.NOT_OURS if self.only_registered_rooms else Reason.UNKNOWN_AGENT
         return case.refuse(rule, reason, message, said)
 
     def _room_name(self, case: _Case) -> Routing | None:
@@ -212,16 +212,16 @@ class Router:
         if not matching:
             case.passed(Rule.ROOM_NAME, f"'{shown(room)}' begins with no agent's name and '-'")
             return None
-        agent = matching[0] if self._first_prefix else max(matching, key=lambda each: len(each.name))
+        agent = matching[0] if self.first_prefix else max(matching, key=lambda each: len(each.name))
         said = f"'{shown(room)}' begins with {agent.name}-"
         if len(matching) > 1:
             names = ", ".join(f"{each.name}-" for each in matching)
-            said += f", the {'first registered' if self._first_prefix else 'longest'} of {names}"
+            said += f", the {'first registered' if self.first_prefix else 'longest'} of {names}"
         return case.choose(Rule.ROOM_NAME, agent, said)
 
     def _first(self, case: _Case) -> Routing:
         agent = next(iter(case.candidates.values()))
-        if not self._only_registered_rooms:
+        if not self.only_registered_rooms:
             return case.choose(Rule.FIRST, agent, f"{agent.name}")
         if agent.dispatch and _program_alone(case):
             return case.choose(Rule.FIRST, agent, f"{agent.name}, a program that was dispatched to by its own name")

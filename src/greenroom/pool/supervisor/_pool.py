@@ -202,6 +202,9 @@ class Pool:
             versions=dict(self.cast.versions),
             cpus=self._self.cpus,
             memory_total=self._self.memory,
+            routes=self.cast.options.routes,
+            first_prefix=self.router.first_prefix,
+            only_registered_rooms=self.router.only_registered_rooms,
         )
 
     def listen(self, callback: Callable[[], None]) -> None:

@@ -48,6 +48,9 @@ def agent_reports(cast: Cast, links: Links, sessions: dict[str, int]) -> tuple[A
                 detail=f"goes on as it was: {_words(older.source, older.line, older.message)}" if older else "",
                 sessions=sessions.get(spec.name, 0),
                 worker_id=link.worker_id if link is not None else "",
+                kind=str(spec.kind),
+                job_type=spec.job_type,
+                capabilities=spec.capabilities,
             )
         )
     found += [

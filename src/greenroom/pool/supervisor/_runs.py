@@ -143,11 +143,7 @@ class Runs:
             case "provider_ok":
                 self._breakers.ok(call.id, str(fact.value), now)
             case "provider_error":
-                if self._breakers.failed(call.id, str(fact.value), now, recoverable=fact.recoverable):
-                    _log.warning(
-                        "a provider of a tenant fails, its calls are refused for a while",
-                        extra={"tenant": call.launch.tenant, "provider": str(fact.value)},
-                    )
+                self._provider_failed(call, str(fact.value), recoverable=fact.recoverable)
             case "usage" if self._cost_of is not None and isinstance(fact.value, Mapping):
                 cost = self._cost_of(fact.value)
                 if cost is not None:
@@ -156,8 +152,17 @@ class Runs:
         if fact.kind in {"connected", "agent_state"}:
             self._office.changed()
 
+    def _provider_failed(self, call: Call, provider: str, *, recoverable: bool) -> None:
+        if self._breakers.failed(call.id, provider, self._clock(), recoverable=recoverable):
+            _log.warning(
+                "a provider of a tenant fails, its calls are refused for a while",
+                extra={"tenant": call.launch.tenant, "provider": provider},
+            )
+
     def _ended(self, call: Call, ended: Ended) -> None:
         call.memo = ended.memo or call.memo
+        if ended.provider:
+            self._provider_failed(call, ended.provider, recoverable=False)
         if ended.kind is EndKind.MOVED and call.ending is None:
             self._shards.release(call.shard, call.id)
             call.moving = False
@@ -312,6 +317,7 @@ class Runs:
             call.state = STARTING
             call.launches += 1
             call.relaunched_at = self._clock()
+            call.watch.moved()
             found.send(launch)
             return True
         self._finish(call, EndKind.KILLED, f"no shard takes it: {why}", ok=False)
