@@ -99,7 +99,10 @@ class SessionInstruments:
             "function_tools_executed": self._conversed,
             "tool_execution_updated": self._tool,
             "session_usage_updated": lambda event: self._facts.usage(event.usage),
-            "metrics_collected": lambda event: self._facts.provider_ok(event.metrics.label, time.monotonic()),
+            # Those of turns are no provider's, and bear no label.
+            "metrics_collected": lambda event: self._facts.provider_ok(
+                getattr(event.metrics, "label", ""), time.monotonic()
+            ),
             "error": self._error,
             "close": self._close,
         }.items():
