@@ -160,7 +160,12 @@ class _Callers:
         return {"heard": heard}
 
     async def leave(self) -> dict[str, Any]:
+        """Hang up and end the rooms: an agent stays for a while where nobody else is."""
+        rooms = [caller.name for caller in self._callers]
         await asyncio.gather(*(caller.leave() for caller in self._callers))
+        async with api.LiveKitAPI(self._url, KEY, SECRET) as client:
+            ends = (client.room.delete_room(api.DeleteRoomRequest(room=room)) for room in rooms)
+            await asyncio.gather(*ends, return_exceptions=True)
         self._callers.clear()
         return {}
 

@@ -53,7 +53,7 @@ def openrtc(python: Path) -> Executor:
 def ours(shards: int, name: str = "", *extra: str, agent: str = "program.py") -> Executor:
     """Return ``greenroom agents`` with some shards."""
     command = (program(), "agents", str(PROGRAMS / agent), "--shards", str(shards), "--port", "0", *extra)
-    return Executor(name or f"greenroom {shards}", command, "ready", is_ours=True)
+    return Executor(name or f"greenroom {shards}", command, "ready http", is_ours=True)
 
 
 class Listener(asyncio.DatagramProtocol):
