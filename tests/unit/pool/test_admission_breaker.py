@@ -134,6 +134,8 @@ def test_a_probe_that_fails_opens_it_for_another_while() -> None:
     begun(breakers, "probe", now=130)
     assert breakers.failed("probe", LLM, 140)
     assert begun(breakers, "next", now=169.9) is not None
+    breakers.ok("probe", LLM, 170)
+    assert breakers.states(170) == HALF_OPEN
     assert begun(breakers, "next", now=170) is None
 
 
@@ -153,12 +155,16 @@ def test_calls_that_began_before_decide_nothing_while_it_is_half_open() -> None:
 
 def test_nothing_that_happens_while_it_is_open_makes_it_wait_longer() -> None:
     breakers = Breakers(SETTINGS)
-    jobs = [str(number) for number in range(6)]
+    jobs = [str(number) for number in range(12)]
     begun(breakers, *jobs)
     for job in jobs[:5]:
         breakers.failed(job, LLM, 0)
-    assert not breakers.failed("5", LLM, 20)
+    for job in jobs[5:]:
+        assert not breakers.failed(job, LLM, 20)
     assert breakers.states(30) == HALF_OPEN
+    for job in jobs[5:]:
+        assert not breakers.failed(job, LLM, 31)
+    assert breakers.states(31) == HALF_OPEN
 
 
 @pytest.mark.parametrize("ended", [True, False])
@@ -191,6 +197,11 @@ def test_what_an_agent_used_last_is_known_of_its_next_call() -> None:
         breakers.end(job)
     assert begun(breakers, "next", now=2, providers=()) is not None
     assert begun(breakers, "other", now=2, tenant="globex", providers=()) is None
+    begun(breakers, "silent", now=31, providers=())
+    breakers.end("silent")
+    assert begun(breakers, "probe", "second", now=31, providers=()) is not None
+    breakers.forget_agent("other")
+    assert begun(breakers, "next", now=31, providers=()) is not None
     breakers.forget_agent("desk")
     assert begun(breakers, "next", now=2, providers=()) is None
 
@@ -228,6 +239,11 @@ def test_without_breakers_every_call_is_let_through() -> None:
     breakers.apply(BreakerSettings(enabled=False))
     assert breakers.states(0) == {}
     assert begun(breakers, "next") is None
+    breakers = Breakers(SETTINGS)
+    begun(breakers, *map(str, range(5)))
+    breakers.apply(BreakerSettings(enabled=False))
+    assert not any(breakers.failed(job, LLM, 0) for job in map(str, range(5)))
+    assert breakers.states(0) == {}
 
 
 def test_other_settings_hold_at_once() -> None:

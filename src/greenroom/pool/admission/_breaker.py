@@ -67,10 +67,6 @@ class _Breaker:
         self.probe = None
         self.samples.clear()
 
-    def close(self) -> None:
-        self.opened_at = self.probe = None
-        self.samples.clear()
-
 
 class _Call(msgspec.Struct):
     tenant: str
@@ -125,7 +121,6 @@ class Breakers:
             key, breaker = found
             state = breaker.state(self._settings, now)
             if state is BreakerState.HALF_OPEN and breaker.probe == job_id:
-                breaker.close()
                 del self._breakers[key]
             elif state is BreakerState.CLOSED:
                 breaker.note(job_id, failed=False, now=now)
