@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import sys
 import wave
@@ -44,6 +45,9 @@ async def call(directory: Path) -> dict[str, object]:
             await pool.ready()
             audio = ("--microphone", "question.wav", "--speaker", "none")
             status, out, err = await talk("front-desk", *audio, "--url", url, "--key", _KEY, cwd=directory)
+            # The room outlives the caller by a while; the second Ctrl-C does not wait for that.
+            pool.process.send_signal(signal.SIGINT)
+            await pool.line("draining")
             ended = await pool.interrupt()
     return {"outside": outside(), "status": status, "out": out, "err": err, "pool": ended, "told": pool.lines}
 
