@@ -171,6 +171,9 @@ def test_nothing_that_happens_while_it_is_open_makes_it_wait_longer() -> None:
 def test_a_probe_that_proves_nothing_makes_room_for_another(ended: bool) -> None:
     breakers = broken()
     begun(breakers, "probe", now=30)
+    begun(breakers, "else", now=30, providers=("tts",))
+    breakers.end("else")
+    assert begun(breakers, "next", now=31) is not None
     if ended:
         breakers.end("probe")
         assert begun(breakers, "next", now=31) is None
