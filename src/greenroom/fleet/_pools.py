@@ -274,7 +274,8 @@ def _happened(known: PoolView, report: PoolSnapshot) -> Iterator[PoolEvent]:
 def _entered(before: PoolSnapshot | None, report: PoolSnapshot) -> Iterator[PoolEvent]:
     """Yield what is in this report and was not in the one before."""
     lost = report.shards_lost - (before.shards_lost if before is not None else 0)
-    if lost > 0:
+    # One that stops ends its shards, too.
+    if lost > 0 and report.state != "stopped":
         pids = {shard.pid for shard in report.shards}
         gone = [shard.number for shard in before.shards if shard.pid not in pids] if before is not None else []
         yield _about(PoolShardLost, report, count=lost, shards=tuple(gone[:lost]))

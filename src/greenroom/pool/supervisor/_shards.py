@@ -107,6 +107,8 @@ class Shards(Forks):
         self._on_output = on_output
         self._clock = clock
         self._by_number: dict[int, Shard] = {}
+        #: Shards that died or were killed, rather than retired.
+        self.lost = 0
         self._last = 0
 
     def all(self) -> list[Shard]:
@@ -212,4 +214,6 @@ class Shards(Forks):
     def _ended(self, shard: Shard) -> None:
         # Everything it has said has been heard by now; how it ended may come later, from the nursery.
         self._by_number.pop(shard.number, None)
+        if shard.role is Role.SHARD and (shard.doomed or shard.jobs or not shard.retiring):
+            self.lost += 1
         self._listener.shard_gone(shard, shard.doomed or f"its process ended{how_it_ended(shard.process.status)}")
