@@ -325,11 +325,27 @@ class Stalled(_Message, frozen=True, kw_only=True):
     over: bool = False
 
 
+class DrainAsked(_Message, frozen=True, kw_only=True):
+    """A program asks that its pool take no more calls, and end once the last has hung up."""
+
+
 ToNursery: TypeAlias = Load | Fork | Quit
 FromNursery: TypeAlias = Loading | Loaded | Forked | Reaped
 ToShard: TypeAlias = Launch | End | Move | Retire | Ask | AskRouter | AskTenant | Infer | Inferred
 FromShard: TypeAlias = (
-    Ready | Answer | Routed | TenantFound | Started | Fact | Checkpoint | Ended | Beat | Stalled | Infer | Inferred
+    Ready
+    | Answer
+    | Routed
+    | TenantFound
+    | Started
+    | Fact
+    | Checkpoint
+    | Ended
+    | Beat
+    | Stalled
+    | Infer
+    | Inferred
+    | DrainAsked
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -16,6 +16,7 @@ from greenroom.pool.api._config import (
     agent_config,
 )
 from greenroom.pool.api._discovery import Discovered, discover_files
+from greenroom.pool.api._hosting import Host, set_host
 from greenroom.pool.api._observing import SessionInfo, SessionObserver, SessionOutcome, SessionStatus
 from greenroom.pool.api._pins import is_pinned, pin_reload
 from greenroom.pool.api._pool import AgentPool
@@ -30,6 +31,7 @@ __all__ = [
     "Discovered",
     "FileChange",
     "FileWatcher",
+    "Host",
     "ProviderValue",
     "RequestFilter",
     "SessionInfo",
@@ -41,4 +43,5 @@ __all__ = [
     "discover_files",
     "is_pinned",
     "pin_reload",
+    "set_host",
 ]

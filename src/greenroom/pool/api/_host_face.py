@@ -20,7 +20,7 @@ from greenroom.pool.api._capture import Capture
 from greenroom.pool.api._config import PROVIDER_KINDS, AgentConfig
 from greenroom.pool.api._discovery import agents_of, failure_of, local_agents
 from greenroom.pool.api._providers import note_makers
-from greenroom.pool.api._session import run_session, shutdown_reason
+from greenroom.pool.api._session import concluded, run_session, shutdown_reason
 from greenroom.pool.api._turns import fill_userdata
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "ask_router",
     "ask_tenant",
     "code_options",
+    "concluded",
     "entrypoint_for",
     "failure_of",
     "note_makers",

@@ -108,7 +108,9 @@ def _tcp_console(pool: AgentPool, address: str, *, record: bool) -> None:
     if not (host and colon and port.isdecimal()):
         raise ConfigError(f"'{address}' is no address of a console", fix="Pass --connect-addr HOST:PORT")
     _console.server = pool.server
-    raise SystemExit(stock(["console", _console.__file__, "--connect-addr", address, *(["--record"] if record else [])]))
+    raise SystemExit(
+        stock(["console", _console.__file__, "--connect-addr", address, *(["--record"] if record else [])])
+    )
 
 
 def _stock(pool: AgentPool) -> None:

@@ -79,11 +79,23 @@ class _Call:
         if self.told:
             return
         self.told = True
+        _calls.pop(self.info.job_id, None)
         self.cast.metrics.session_finished(self.info.agent_name, self.info.tenant)
         if reason.startswith(f"{EndKind.MOVED}:"):
             return
         outcome = outcome_of(self.info, self.error, reason, now=time.time())
         await observing.tell_end(self.cast.observers, self.info, outcome, bound=self.cast.observer_timeout)
+
+
+#: Those whose end was not told yet, by the ids of their jobs.
+_calls: dict[str, _Call] = {}
+
+
+async def concluded(job_id: str, kind: EndKind) -> None:
+    """Tell the end of a session that was killed before it could; of any other it is told already."""
+    call = _calls.get(job_id)
+    if call is not None:
+        await call.end(shutdown_reason(kind, ""))
 
 
 def outcome_of(info: SessionInfo, error: BaseException | None, reason: str, *, now: float) -> SessionOutcome:
@@ -126,6 +138,7 @@ async def run_session(cast: Cast, ctx: JobContext, name: str) -> None:
     """
     config = cast.get(name)
     call = _Call(cast, session_info(Offer.of(ctx.job), config.name, cast.deployment_version))
+    _calls[call.info.job_id] = call
     cast.metrics.session_started(config.name, call.info.tenant)
 
     async def end(reason: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.pool._model import EndKind
 from greenroom.pool._wire import (
+    DrainAsked,
     End,
     Ended,
     Infer,
@@ -27,6 +28,7 @@ from greenroom.pool._wire import (
     ToShard,
     to_shard,
 )
+from greenroom.pool.api import set_host
 from greenroom.pool.shard._instruments import Instruments
 from greenroom.pool.shard._loop import finish, new_loop
 from greenroom.pool.shard._pipe import LoopPipe
@@ -120,6 +122,7 @@ class Shard:
     async def run(self, end: socket.socket) -> None:
         """Serve until retired, or until the supervisor is gone."""
         note_tasks(self._loop)
+        set_host(_Host(self._tell))
         self._pipe = LoopPipe(end, to_shard, self._loop, self._hear, self._orphaned)
         self._instruments.start()
         beating = self._loop.create_task(self._beat())
@@ -243,6 +246,19 @@ class Shard:
         for session in [*self._sessions.values()]:
             session.kill()
         self._loop.call_later(_LAST_WORDS, self._over.set)
+
+
+class _Host:
+    """What a program's ``pool.begin_drain()`` reaches in a shard."""
+
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self._tell = tell
+        self.draining = False
+
+    def drain(self) -> None:
+        """Ask the supervisor, whose pool it is."""
+        self.draining = True
+        self._tell(DrainAsked())
 
 
 def run_shard(end: socket.socket, catalog: Catalog, settings: ShardSettings) -> None:

@@ -112,6 +112,7 @@ class Session:
                 ended = self._instruments.conclude()
             finally:
                 self._instruments.close()
+        await _host_face.concluded(self.launch.job_id, ended.kind)
         return ended
 
     def end(self, kind: EndKind, reason: str) -> None:

@@ -11,6 +11,7 @@ from greenroom.pool._wire import (
     Answer,
     Beat,
     Checkpoint,
+    DrainAsked,
     Ended,
     Fact,
     FromShard,
@@ -37,6 +38,7 @@ class Overseer:
     """Passes on what processes say to who has to know it.
 
     :param memory: returns how many bytes of a shard are worth a warning, and how many are too many; 0 is never.
+    :param on_drain: called when a program asks for it.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Overseer:
         runs: Runs,
         memory: Callable[[], tuple[float, float]],
         on_change: Callable[[], None],
+        on_drain: Callable[[], None],
     ) -> None:
         self._watchdog = Watchdog(settings)
         self._shards = parts.shards
@@ -55,6 +58,7 @@ class Overseer:
         self._clock = parts.clock
         self._memory = memory
         self._on_change = on_change
+        self._on_drain = on_drain
 
     def ready(self, shard: Shard, message: Ready) -> None:
         """A process is ready."""
@@ -80,6 +84,8 @@ class Overseer:
                 self._generations.infer(shard, message)
             case Inferred():
                 self._generations.inferred(message)
+            case DrainAsked():
+                self._on_drain()
 
     def gone(self, shard: Shard, why: str, *, stopping: bool) -> None:
         """A process is gone: its calls go on elsewhere, and another takes its place."""

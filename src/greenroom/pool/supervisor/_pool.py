@@ -81,6 +81,7 @@ class Pool:
             runs=self._runs,
             memory=lambda: effective.memory(settings, self.cast.options),
             on_change=self.changed,
+            on_drain=self.order_drain,
         )
         self._links = Links(settings, self, self.changed)
         self._service.join(self._links, self._runs)

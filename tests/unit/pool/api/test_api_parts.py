@@ -140,7 +140,7 @@ def test_each_session_gets_a_provider_of_its_own_made_the_same_way() -> None:
 
 def test_a_provider_may_be_an_id_a_function_or_what_nobody_saw_made() -> None:
     assert isinstance(providers.provider("llm", "offline/llm"), offline.LLM)
-    assert isinstance(providers.provider("llm", lambda: offline.LLM()), offline.LLM)
+    assert isinstance(providers.provider("llm", offline.LLM), offline.LLM)
     assert providers.provider("llm", "inference:openai/gpt-5") == "openai/gpt-5"
     assert providers.provider("llm", "nobody-has-this/model") == "nobody-has-this/model"
     assert isinstance(providers.provider("llm", {"id": "offline/llm"}), offline.LLM)
@@ -232,7 +232,7 @@ def test_flat_options_of_old_are_translated_and_warned_of() -> None:
             "turn_detection": "vad",
         }
     }
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         options = turns(llm="x/y", allow_interruptions=False, turn_detection=None, agent_false_interruption_timeout=1)
     assert options["turn_handling"]["interruption"] == {
         "mode": "vad",
@@ -242,7 +242,7 @@ def test_flat_options_of_old_are_translated_and_warned_of() -> None:
 
 
 def test_flat_options_are_ignored_beside_a_mapping() -> None:
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         options = turns(llm="x/y", min_endpointing_delay=9, turn_handling={"turn_detection": None})
     assert options == {"turn_handling": {"interruption": {"mode": "vad"}, "turn_detection": None}}
 

@@ -58,7 +58,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "kind", "said"), REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("options", "kind", "said"), REFUSED, ids=[said[:40] for _, _, said in REFUSED])
 def test_a_pool_refuses_what_cannot_be(options: dict[str, Any], kind: type[Exception], said: str) -> None:
     with pytest.raises(kind) as refused:
         AgentPool(**options)
@@ -279,7 +279,7 @@ def test_local_classes_and_functions_as_providers_are_fine() -> None:
     class Local(Agent):
         pass
 
-    config = AgentPool().add("local", Local, llm=lambda: offline.LLM(), source_path="~/x.py")
+    config = AgentPool().add("local", Local, llm=offline.LLM, source_path="~/x.py")
     assert config.agent_cls is Local
     assert config.source_path == Path("~/x.py").expanduser().resolve()
 
