@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from greenroom.config import ApiKey
 from greenroom.pool._model import AgentSpec, CodeOptions, Manifest
 from greenroom.pool._settings import AgentSettings, PoolSettings
-from greenroom.pool.admission import Caps, Desk, Place, Reason, Refusal, caps_of
+from greenroom.pool.admission import Caps, Desk, Place, Reason, Refusal, caps_of, hot_applied
 
 pytestmark = pytest.mark.unit
 
@@ -254,3 +254,12 @@ def test_a_setting_goes_before_code_and_what_names_one_agent_before_a_table() ->
         agents={"d": AgentSettings(max_sessions=4), "a": AgentSettings()},
     )
     assert caps_of(told, manifest) == Caps(total=30, agents={"a": 1, "b": 2, "c": 3, "d": 4}, tenants={"globex": 3})
+
+
+def test_a_pool_that_runs_takes_other_caps_at_once_and_another_port_at_its_next_start() -> None:
+    now = settings(max_sessions=5, port=8081, agents={"a": AgentSettings(max_sessions=1)})
+    told = settings(max_sessions=9, port=9090, dev=True, agents={"a": AgentSettings(max_sessions=2)})
+    held, waiting = hot_applied(now, told)
+    assert held == settings(max_sessions=9, port=8081, agents={"a": AgentSettings(max_sessions=2)})
+    assert waiting == ("dev", "port")
+    assert hot_applied(now, now) == (now, ())

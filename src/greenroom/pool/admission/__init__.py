@@ -7,6 +7,7 @@ from greenroom.pool._wire import Routed
 from greenroom.pool.admission._agents import configured
 from greenroom.pool.admission._breaker import Breakers, BreakerState
 from greenroom.pool.admission._desk import Caps, Desk, Place, caps_of
+from greenroom.pool.admission._hot import hot_applied
 from greenroom.pool.admission._offer import Offer, Reason, Refusal, is_tenant, mapping_of, tenant_of
 from greenroom.pool.admission._placement import (
     NeedShard,
@@ -70,6 +71,7 @@ __all__ = [
     "caps_of",
     "configured",
     "explain",
+    "hot_applied",
     "is_tenant",
     "kind_for",
     "mapping_of",
