@@ -13,17 +13,18 @@ from livekit import rtc
 from livekit.protocol import agent
 
 from greenroom._media import EngineConfig, Str0mEngine
+from greenroom.config import RoomDefaults, ServerConfig
 from greenroom.pool import _wire as wire
 from greenroom.pool._model import AgentSpec, EndKind
 from greenroom.server import Server
-from support.agent_worker import KEY, AgentWorker, accept, registered
+from support.agent_worker import KEY, AgentWorker, accept, registered, stay_silent
 from support.pool_nursery import NurseryPeer, Process, nursery
 from support.sdk import Caller, callers
 from support.serving import running_server
 from support.signal_client import token
 from support.stock_worker import stock_worker
 
-PATIENCE = 60.0
+PATIENCE = 15.0
 
 
 @dataclass
@@ -84,11 +85,41 @@ class ShardStage(CallStage):
     shard: Process
     worker: AgentWorker
     spec: AgentSpec
+    advisor: Process
+    asked: list[agent.Job] = field(default_factory=list)
+    answers: dict[str, wire.Answer] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def serve(self) -> None:
         """Do for ever what the supervisor does with assignments, terminations and ends."""
-        self.tasks = [asyncio.create_task(each) for each in (self._launch(), self._end(), self._report())]
+        work = (self._answer(), self._launch(), self._end(), self._report())
+        self.tasks = [asyncio.create_task(each) for each in work]
+
+    async def _answer(self) -> None:
+        """Have the program's own filter answer each offer, where it has one."""
+        while self.spec.asks:
+            job = (await self.worker.receive("availability", within=3600)).availability.job
+            number = len(self.asked)
+            self.asked.append(job)
+            self.advisor.say(wire.Ask(number=number, agent=self.spec.name, job=job.SerializeToString()))
+            self.tasks.append(asyncio.create_task(self._answered(number, job)))
+
+    async def _answered(self, number: int, job: agent.Job) -> None:
+        told = await self.advisor.next(wire.Answer, lambda answer: answer.number == number)
+        self.answers[job.id] = told
+        await self.worker.send(
+            availability=agent.AvailabilityResponse(
+                job_id=job.id,
+                available=told.accepted,
+                terminate=told.terminate,
+                participant_identity=told.identity,
+                participant_name=told.name,
+                participant_metadata=told.metadata,
+                participant_attributes={"lk.agent.name": self.spec.dispatch, **told.attributes}
+                if told.accepted
+                else {},
+            )
+        )
 
     async def _launch(self) -> None:
         while True:
@@ -97,14 +128,17 @@ class ShardStage(CallStage):
 
     def launch(self, job: agent.Job, access: str, **more: Any) -> None:
         """Have the shard run a job."""
-        state = job.state
+        answer = self.answers.get(job.id, wire.Answer(number=0, accepted=True))
         self.shard.say(
             wire.Launch(
                 job_id=job.id,
                 agent=self.spec.name,
                 tenant="default",
                 job=job.SerializeToString(),
-                identity=state.participant_identity,
+                identity=answer.identity or job.state.participant_identity,
+                name=answer.name,
+                metadata=answer.metadata,
+                attributes=answer.attributes,
                 url=self.url.replace("http", "ws", 1),
                 token=access,
                 worker_id=self.worker.id,
@@ -129,7 +163,8 @@ class ShardStage(CallStage):
 @contextlib.asynccontextmanager
 async def serving_calls() -> AsyncIterator[tuple[Server, str, Callable[[], Caller]]]:
     """Run a server with the real media engine; yield it, its URL and a maker of callers."""
-    async with running_server(Str0mEngine(EngineConfig())) as (server, url), callers() as make:
+    config = ServerConfig(keys=(KEY,), port=0, rtc_port=0, room=RoomDefaults(departure_timeout=2))
+    async with running_server(Str0mEngine(EngineConfig()), config) as (server, url), callers() as make:
         yield server, url, make
 
 
@@ -151,8 +186,10 @@ async def shard_stage(
             assert not loaded.manifest.failures, loaded.manifest.failures
             (spec,) = loaded.manifest.agents
             shard = await loaded.fork()
-            async with registered(url, spec.dispatch, answer=accept) as worker:
-                stage = ShardStage(server, url, make, loaded, shard, worker, spec)
+            advisor = await loaded.fork(wire.Role.ADVISOR)
+            answer = stay_silent if spec.asks else accept
+            async with registered(url, spec.dispatch, answer=answer) as worker:
+                stage = ShardStage(server, url, make, loaded, shard, worker, spec, advisor)
                 await stage.serve()
                 try:
                     yield stage
