@@ -22,7 +22,7 @@ from greenroom.pool._wire import (
     ToShard,
     to_shard,
 )
-from greenroom.pool.shard._loop import finish, new_loop
+from greenroom.pool.shard._loop import finish, new_loop, run_through
 from greenroom.pool.shard._pipe import LoopPipe
 from greenroom.pool.shard._program import Catalog
 from greenroom.pool.shard._upstream_server import ask
@@ -142,6 +142,6 @@ def run_advisor(end: socket.socket, catalog: Catalog, settings: ShardSettings) -
     loop = new_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(Advisor(catalog, settings, loop).run(end))
+        run_through(loop, Advisor(catalog, settings, loop).run(end))
     finally:
         finish(loop)

@@ -30,7 +30,7 @@ from greenroom.pool._wire import (
 )
 from greenroom.pool.api import set_host
 from greenroom.pool.shard._instruments import Instruments
-from greenroom.pool.shard._loop import finish, new_loop
+from greenroom.pool.shard._loop import finish, new_loop, run_through
 from greenroom.pool.shard._pipe import LoopPipe
 from greenroom.pool.shard._program import Catalog, Program
 from greenroom.pool.shard._session import Session, note_tasks
@@ -272,6 +272,6 @@ def run_shard(end: socket.socket, catalog: Catalog, settings: ShardSettings) -> 
     logger.debug("shard set up", extra={"seconds": round(time.monotonic() - started, 3)})
     try:
         with hooked_sessions(), watched(loop):
-            loop.run_until_complete(shard.run(end))
+            run_through(loop, shard.run(end))
     finally:
         finish(loop)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from greenroom.pool._wire import Beat, Infer, Inferred, Ready, Retire, ShardSettings, ToShard, to_shard
-from greenroom.pool.shard._loop import finish, new_loop
+from greenroom.pool.shard._loop import finish, new_loop, run_through
 from greenroom.pool.shard._pipe import LoopPipe
 from greenroom.pool.shard._upstream_inference import make_runners
 
@@ -82,6 +82,6 @@ def run_inference(end: socket.socket, settings: ShardSettings) -> None:
     loop = new_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(Inference(settings, loop).run(end))
+        run_through(loop, Inference(settings, loop).run(end))
     finally:
         finish(loop)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
+
+logger = logging.getLogger("greenroom.pool")
 
 _PATIENCE: Final = 2.0
 
@@ -18,6 +22,21 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
             return uvloop.new_event_loop()
     return asyncio.new_event_loop()
+
+
+def run_through(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` to its end, whoever wants to end the process: ``sys.exit()`` in one session is not for all.
+
+    A task that raises ``SystemExit`` stops its loop, with whatever else runs on it.
+    """
+    task = loop.create_task(work)
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            logger.error("a session's code tried to end the process", extra={"problem": repr(error)})
 
 
 def finish(loop: asyncio.AbstractEventLoop) -> None:

@@ -150,6 +150,11 @@ class Job:
             except Exception as error:
                 on_failure(error)
                 raise
+            except SystemExit as error:
+                # It ends the session. On its way through the loop it would end the process, with every other.
+                failure = RuntimeError(f"the entrypoint called sys.exit({error.code!r})")
+                on_failure(failure)
+                raise failure from error
 
         self._runner = _Runner(
             lambda _process: None,
