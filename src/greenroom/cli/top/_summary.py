@@ -153,7 +153,8 @@ def _pool(view: dict[str, Any]) -> dict[str, Any]:
         "instance": view["instance"],
         "machine": report["machine"],
         "pid": report["pid"],
-        "state": "lost" if view["lost"] else report["state"],
+        # "lost" is here who is not heard of; a pool itself says so of its server.
+        "state": "lost" if view["lost"] else {"lost": "no server"}.get(report["state"], report["state"]),
         "load": report["load"],
         "calls": len(report["sessions"]),
         "max_sessions": report["max_sessions"],

@@ -9,6 +9,7 @@ from typing import Any, Final
 from greenroom.cli.top._summary import memory_of
 
 _UNKNOWN: Final = "-"
+_GONE: Final = frozenset({"lost", "stopped"})
 _CALL: Final = ("CALL", "WHAT", "STATE", "FOR", "P50", "SLOWEST", "COST")
 _POOLED: Final = ("CALL", "WHAT", "TENANT", "SHARD", "STATE", "FOR", "P50", "SLOWEST", "CPU", "MEMORY", "COST")
 
@@ -51,18 +52,22 @@ def _pools(pools: Sequence[dict[str, Any]], now: float) -> list[str]:
         return []
     lines = []
     rows: list[tuple[str, ...]] = []
-    for pool in pools:
-        lost = pool["state"] == "lost"
+    for pool in sorted(pools, key=lambda pool: pool["state"] in _GONE):
+        name = f"{pool['machine']}/{pool['pid']}" + (f" {pool['deployment']}" if pool["deployment"] else "")
+        if pool["state"] in _GONE:
+            # What it said last is not true any more.
+            rows.append((name, pool["state"], *[_UNKNOWN] * 6))
+            continue
         rows.append(
             (
-                f"{pool['machine']}/{pool['pid']}" + (f" {pool['deployment']}" if pool["deployment"] else ""),
+                name,
                 pool["state"],
-                _UNKNOWN if lost else f"{pool['load']:.0%}",
+                f"{pool['load']:.0%}",
                 f"{pool['calls']}/{pool['max_sessions']}",
                 _UNKNOWN,
                 _share(pool["cpu"]),
                 _bytes(pool["memory"]),
-                _UNKNOWN if lost else _since(pool["started_at"], now),
+                _since(pool["started_at"], now),
             )
         )
         rows += [_shard(each) for each in pool["shards"]]
