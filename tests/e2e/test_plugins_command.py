@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from support.plugin_package import install
-from support.program import outcome
+from support.program import greenroom, outcome
+from support.talking import talk
 
 pytestmark = pytest.mark.e2e
 
@@ -38,7 +40,7 @@ async def main():
             print([each.item.text_content for each in told.events if each.type == "message"][-1])
             agent = Agent(instructions="", tools=agent.tools)
     observer = plugins.resolve("observer", "parrot/log")
-    await observer.on_session_end(SimpleNamespace(agent_name="a"), SimpleNamespace(status=SimpleNamespace(value="ok")))
+    await observer.on_session_end(SimpleNamespace(tenant="t"), SimpleNamespace(status=SimpleNamespace(value="ok")))
 
 
 asyncio.run(main())
@@ -47,6 +49,25 @@ asyncio.run(main())
 
 def path(directory: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(directory)}
+
+
+CAST = """
+from greenroom import plugins
+from greenroom.pool import AgentPool
+from livekit.agents import Agent
+
+
+class Repeater(Agent):
+    def __init__(self) -> None:
+        super().__init__(instructions="", tools=[plugins.resolve("tool", "parrot/letters")])
+
+
+pool = AgentPool(agent_name="repeater", observers=[plugins.resolve("observer", "parrot/log")])
+pool.add("repeater", Repeater, llm="parrot/polly", tts="offline/flite:kal16")
+
+if __name__ == "__main__":
+    pool.run()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +109,23 @@ async def test_its_parts_are_used_by_a_session(installed: Path, tmp_path: Path) 
     )
     out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert out.decode().splitlines() == ["jack says how many letters has parrot", "parrot has 6 letters."]
+
+
+async def test_an_agent_in_a_pool_thinks_and_is_watched_by_its_parts(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "cast.py").write_text(CAST)
+    async with greenroom("server", "--port", "0", "--rtc-port", "0", cwd=tmp_path) as server:
+        at = ("--url", (await server.ready()).replace("http", "ws", 1), "--key", "devkey:secret")
+        options = ("--port", "0", "--shards", "1")
+        async with greenroom("agents", "cast.py", *at, *options, cwd=tmp_path, environment=path(installed)) as pool:
+            await pool.ready()
+            status, out, err = await talk("repeater", *at, cwd=tmp_path, lines="hello there\n")
+            assert (status, err) == (0, "")
+            assert out.splitlines()[-1] == "repeater: polly says hello there"
+            assert "llm=greenroom_parrot.Parrot" in await pool.line("a call has begun")
+            pool.process.send_signal(signal.SIGINT)
+            await pool.line("draining")
+            assert await pool.interrupt() == 0
+            await pool.line("a call is over")
 
 
 async def test_a_broken_plugin_is_told_of_and_the_others_work(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ async def count_letters(word: str) -> str:
 @plugin.observer("parrot/log", summary="Logs each call that begins, and each that is over.")
 class Log:
     async def on_session_start(self, info: Any, session: Any) -> None:
-        logger.info("a call has begun", extra={"agent": info.agent_name, "llm": session.llm.label})
+        logger.info("a call has begun", extra={"llm": session.llm.label, "tenant": info.tenant})
 
     async def on_session_end(self, info: Any, outcome: Any) -> None:
-        logger.info("a call is over", extra={"agent": info.agent_name, "status": outcome.status.value})
+        logger.info("a call is over", extra={"status": outcome.status.value, "tenant": info.tenant})
 
 
 @plugin.llm("parrot", requires=["livekit.agents"])
