@@ -123,7 +123,9 @@ def test_a_call_ends_when_it_took_as_long_as_it_may() -> None:
 
 
 def test_a_call_ends_as_soon_as_it_cost_what_it_may() -> None:
+    assert not PolicyWatch(Policies(silent=1), began_at=0).limits_cost
     watch = PolicyWatch(Policies(max_cost=0.5), began_at=0)
+    assert watch.limits_cost
     watch.fact("cost", 0.49, 1)
     watch.fact("cost", None, 1)
     assert watch.wake_at() is None

@@ -67,6 +67,11 @@ class PolicyWatch:
         self._cost = self._cost_before = 0.0
         self._ended = False
 
+    @property
+    def limits_cost(self) -> bool:
+        """Whether it matters what the call costs."""
+        return self._policies.max_cost is not None
+
     def apply(self, policies: Policies) -> None:
         """Take other policies; what was observed stays."""
         self._policies = policies

@@ -144,8 +144,8 @@ class Runs:
                 self._breakers.ok(call.id, str(fact.value), now)
             case "provider_error":
                 self._provider_failed(call, str(fact.value), recoverable=fact.recoverable)
-            case "usage" if self._cost_of is not None and isinstance(fact.value, Mapping):
-                cost = self._cost_of(fact.value)
+            case "usage" if call.watch.limits_cost and isinstance(fact.value, Mapping):
+                cost = self._cost_of(fact.value) if self._cost_of is not None else None
                 if cost is not None:
                     call.watch.fact("cost", cost, now)
         self._enforce(call, now)
