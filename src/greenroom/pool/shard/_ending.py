@@ -9,6 +9,7 @@ import msgspec
 from greenroom.pool._model import EndKind
 
 _LONGEST: Final = 500
+_DELETED: Final = "the program deleted the room"
 #: Kinds of which LiveKit is told that the job failed.
 _FAILURES: Final = frozenset({EndKind.SETUP, EndKind.PROVIDER, EndKind.CODE, EndKind.KILLED})
 _PROVIDER_ERRORS: Final = frozenset(
@@ -43,8 +44,10 @@ class Ending:
         self._closed_by_program = False
         self._begun = False
         self._connected = False
+        self._taken_away = False
         self._deleting: str | None = None
         self._hangs_up = ""
+        self._broken: tuple[str, str, str] | None = None
 
     @property
     def ended(self) -> bool:
@@ -63,10 +66,22 @@ class Ending:
 
     def asked(self, kind: EndKind, reason: str) -> None:
         """The supervisor ends it."""
-        self._note(kind, reason)
+        if kind is EndKind.TERMINATED and self._deleting is not None:
+            self._by_program(_DELETED, self._deleting)
+        elif self._cause is None:
+            self._note(kind, reason)
+            # A room's end takes its jobs away, and the worker may hear of that first.
+            self._taken_away = kind is EndKind.TERMINATED
 
-    def entry_failed(self, problem: BaseException) -> None:
-        """The entrypoint, or what stands before it, raised."""
+    def provider_failed(self, error_type: str, provider: str, error: str) -> None:
+        """A provider failed and will not be tried again; whether the session goes on is not known yet."""
+        self._broken = (error_type, provider, error)
+
+    def entry_failed(self, problem: BaseException, *, closing: bool = False) -> None:
+        """The entrypoint, or what stands before it, raised; perhaps while the agent session was closing already."""
+        if closing and self._broken is not None:
+            error_type, provider, error = self._broken
+            self.closed("error", error_type=error_type, provider=provider, error=error)
         kind = EndKind.CODE if self._begun else EndKind.SETUP
         reason = "the program failed" if self._begun else "the session never began"
         self._note(kind, reason, error=f"{type(problem).__name__}: {problem}")
@@ -99,8 +114,10 @@ class Ending:
 
     def disconnected(self, reason: str) -> None:
         """The room is left, for LiveKit's reason by its name."""
+        if self._taken_away and reason in {"ROOM_DELETED", "ROOM_CLOSED"}:
+            self._cause = None
         if self._deleting is not None:
-            self._by_program("the program deleted the room", self._deleting)
+            self._by_program(_DELETED, self._deleting)
             return
         kind, words = _GONE.get(reason, (EndKind.USER, "the connection was lost"))
         self._note(kind, words, error="" if reason in _GONE else reason.lower(), ok=reason in _GONE)

@@ -19,7 +19,7 @@ from greenroom.pool.shard._ending import Ending
 from greenroom.pool.shard._facts import Facts
 from greenroom.pool.shard._memo import Recorder, restore
 from greenroom.pool.shard._scope import forget_output
-from greenroom.pool.shard._upstream_session import END_CALL_TOOL, TOOL, follow_event, follow_job
+from greenroom.pool.shard._upstream_session import END_CALL_TOOL, TOOL, follow_event, follow_job, is_closing
 
 if TYPE_CHECKING:
     from livekit import rtc
@@ -110,7 +110,7 @@ class SessionInstruments:
 
     def entry_failed(self, problem: BaseException) -> None:
         """Tell that the entrypoint, or what stands before it, raised."""
-        self._ending.entry_failed(problem)
+        self._ending.entry_failed(problem, closing=self._session is not None and is_closing(self._session))
 
     def asked_to_end(self, kind: EndKind, reason: str) -> None:
         """Tell that the session is about to be ended from outside, and of what."""
@@ -190,9 +190,14 @@ class SessionInstruments:
             self._ending.hangs_up(END_CALL_TOOL)
 
     def _error(self, event: Any) -> None:
-        label = str(getattr(event.error, "label", "") or getattr(event.source, "label", ""))
-        if isinstance(event.source, _PROVIDERS) or label:
-            self._facts.provider_error(label, recoverable=bool(getattr(event.error, "recoverable", False)))
+        error = event.error
+        label = str(getattr(error, "label", "") or getattr(event.source, "label", ""))
+        if not label and not isinstance(event.source, _PROVIDERS):
+            return
+        recoverable = bool(getattr(error, "recoverable", False))
+        self._facts.provider_error(label, recoverable=recoverable)
+        if not recoverable:
+            self._ending.provider_failed(getattr(error, "type", ""), label, _words(error))
 
     def _close(self, event: Any) -> None:
         error = event.error
@@ -200,7 +205,7 @@ class SessionInstruments:
             event.reason.value,
             error_type=getattr(error, "type", ""),
             provider=str(getattr(error, "label", "")),
-            error=f"{type(error.error).__name__}: {error.error}" if error is not None else "",
+            error=_words(error),
             tool=TOOL.get(),
         )
 
@@ -222,3 +227,8 @@ class SessionInstruments:
             self._recorder.close()
         while self._undo:
             self._undo.pop()()
+
+
+def _words(error: Any) -> str:
+    cause = getattr(error, "error", None)
+    return f"{type(cause).__name__}: {cause}" if cause is not None else ""

@@ -62,7 +62,8 @@ class Recorder:
 
     def _told(self) -> None:
         self._due = None
-        self._tell(self.memo())
+        if any(_worth_keeping(item) for item in self._session.history.items):
+            self._tell(self.memo())
 
     def _encoded(self, items: list[ChatItem]) -> list[msgspec.Raw]:
         firm = len(items) - _UNSETTLED

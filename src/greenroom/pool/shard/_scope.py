@@ -26,13 +26,20 @@ from greenroom.pool._wire import ShardSettings
 from greenroom.pool.context import SCOPE, Scope
 
 OUTPUT: Final = 1
-_SCOPE_FIELD: Final = "greenroom_scope"
+_STAMP: Final = "greenroom."
+_STAMPED: Final = ("session", "agent", "tenant", "room")
 _LONGEST: Final = 64 * 1024
 #: Attributes of every record; what else it has is a field.
-_USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", _SCOPE_FIELD}
+_USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: LiveKit marks what a person said or may be known by with this prefix; it is not for logs.
 _PERSONAL: Final = "lk.pii."
 _CHATTY: Final = ("httpx", "httpcore", "openai", "anthropic", "urllib3", "asyncio", "aiohttp.access", "websockets")
+#: What LiveKit warns of in the course of an ordinary call: a logger, words of the message, words of the exception.
+_ORDINARY: Final = (
+    ("livekit", "peer connection is closed, cannot create offer", ""),
+    ("livekit", "closed unexpectedly", ""),
+    ("livekit.agents", "failed to send session event", "transport is closed"),
+)
 _encoder: Final = msgspec.json.Encoder(enc_hook=str, decimal_format="string")
 
 
@@ -75,20 +82,28 @@ def _start(at: float, level: str, logger: str, message: str, scope: Scope | None
 
 
 class ScopedHandler(logging.Handler):
-    """Writes each record as a line."""
+    """Writes each record as a line.
 
-    def __init__(self, lines: Lines) -> None:
+    :param everything: also what LiveKit warns of in every call.
+    """
+
+    def __init__(self, lines: Lines, *, everything: bool = False) -> None:
         super().__init__()
         self._lines = lines
+        self._everything = everything
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record with the scope in which it was made."""
         try:
+            if record.levelno >= logging.WARNING and _is_ordinary(record) and not self._everything:
+                return
             known = vars(record)
-            scope = known[_SCOPE_FIELD] if _SCOPE_FIELD in known else SCOPE.get()
-            fields = _start(record.created, record.levelname, record.name, record.getMessage(), scope)
+            fields = _start(record.created, record.levelname, record.name, record.getMessage(), None)
+            for name in _STAMPED:
+                if (stamp := f"{_STAMP}{name}") in known:
+                    fields[name] = known[stamp]
             for key, value in known.items():
-                if key not in _USUAL and not key.startswith(_PERSONAL):
+                if key not in _USUAL and not key.startswith((_PERSONAL, _STAMP)):
                     fields[key if key not in fields else f"{key}_"] = value
             if record.exc_info and record.exc_info[0] is not None:
                 fields["exception"] = logging.Formatter().formatException(record.exc_info)
@@ -97,6 +112,13 @@ class ScopedHandler(logging.Handler):
             self._lines.write(fields)
         except Exception:
             self.handleError(record)
+
+
+def _is_ordinary(record: logging.LogRecord) -> bool:
+    for logger, words, cause in _ORDINARY:
+        if record.name == logger and words in record.getMessage():
+            return not cause or (record.exc_info is not None and cause in str(record.exc_info[1]))
+    return False
 
 
 class Printed(io.TextIOBase):
@@ -174,8 +196,8 @@ def install_output(settings: ShardSettings) -> None:
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
-    root.addHandler(ScopedHandler(lines))
     root.setLevel(settings.log_level.upper())
+    root.addHandler(ScopedHandler(lines, everything=root.level <= logging.DEBUG))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     factory = logging.getLogRecordFactory()
@@ -200,7 +222,8 @@ class _Stamping:
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self._factory(*args, **kwargs)
-        setattr(record, _SCOPE_FIELD, SCOPE.get())
+        # Strings: whoever uploads records takes them for attributes, and they are welcome there.
+        vars(record).update(scope_fields(SCOPE.get(), _STAMPED))
         return record
 
 
@@ -235,4 +258,4 @@ def _home(context: dict[str, Any]) -> Context:
 
 def scope_fields(scope: Scope | None, names: Iterable[str] = ("tenant", "agent", "session")) -> dict[str, str]:
     """Return a scope as attributes of telemetry: ``greenroom.tenant`` and so on."""
-    return {} if scope is None else {f"greenroom.{name}": getattr(scope, name) for name in names}
+    return {} if scope is None else {f"{_STAMP}{name}": getattr(scope, name) for name in names}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from livekit import rtc
 from livekit.agents import job as _job_module
 from livekit.agents.job import JobContext, get_job_context
+from livekit.agents.voice import AgentSession
 from livekit.agents.voice.tool_executor import _ToolExecutor
 
 from greenroom.pool.context import SCOPE
@@ -18,8 +19,6 @@ from greenroom.pool.shard._scope import scope_fields
 
 if TYPE_CHECKING:
     import logging
-
-    from livekit.agents.voice import AgentSession
 
 #: The name of the tool whose code runs, empty outside of tools.
 TOOL: Final[ContextVar[str]] = ContextVar("greenroom_tool", default="")
@@ -37,6 +36,7 @@ upstream: Final[Any] = _job_module
 _USED: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "_ToolExecutor.execute": (_ToolExecutor.execute, ("run_ctx",)),
     "JobContext.delete_room": (JobContext.delete_room, ("room_name",)),
+    "AgentSession._is_closing": (AgentSession._is_closing, ()),
     "JobContext._otel_metadata": (JobContext._otel_metadata, ("options", "redaction_enabled")),
 }
 
@@ -131,6 +131,11 @@ def follow_job(on_shutdown: Callable[[str, str], None], on_delete: Callable[[str
 
     job._on_shutdown = shutdown
     job.delete_room = delete_room  # type: ignore[method-assign]
+
+
+def is_closing(session: AgentSession[Any]) -> bool:
+    """Return whether a session has begun to close, which is before it says so."""
+    return session._is_closing()
 
 
 def follow_event(session: AgentSession[Any], event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
