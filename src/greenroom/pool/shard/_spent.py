@@ -194,13 +194,16 @@ class Meter:
         """Count a callback that took long."""
         # It may have waited rather than worked: then the thread's clock stood still.
         used = self._readings.thread() - self._thread_mark - (self._measured() - self._measured_mark)
-        account.cpu += min(took, max(0, used))
+        took = min(took, max(0, used))
+        account.cpu += took
         self._mark()
         memory = self._readings.private()
         account.memory += memory - self._memory_mark
         self._memory_mark = memory
-        account.close = _CLOSE
-        account.probe = 1
+        # On a busy machine many wait, and to look closely at what comes then would keep it busy.
+        if took >= self.long:
+            account.close = _CLOSE
+            account.probe = 1
 
     def _measured(self) -> int:
         return int(self.nobody.cpu) + self._gone + sum(account.cpu for account in self._accounts.values())
