@@ -1,6 +1,7 @@
 """Runs a command on a machine without a way out: in a network namespace of its own.
 
 It has its loopback and an interface with an address, as a machine in a cupboard has: WebRTC uses no loopback alone.
+Where the user may make none, Python's own sockets are kept from leaving the machine; those of native code are not.
 ``python -m support.no_network COMMAND ...``, run in such a namespace, makes both and becomes the command.
 """
 
@@ -40,15 +41,13 @@ def _unshare() -> tuple[str, ...]:
     return ()
 
 
-def permitted() -> bool:
-    """Tell whether this user may make a network namespace."""
-    return bool(_unshare())
-
-
 def command(*arguments: str) -> tuple[list[str], dict[str, str]]:
     """Return the command that runs ``python ARGUMENTS`` without a network, and its environment."""
-    own = (sys.executable, "-m", "support.no_network", sys.executable)
-    return [*_unshare(), *own, *arguments], {**os.environ, "PYTHONPATH": str(_TESTS)}
+    environment = {**os.environ, "PYTHONPATH": str(_TESTS)}
+    if not (unshare := _unshare()):
+        environment["PYTHONPATH"] += f"{os.pathsep}{_TESTS / 'support' / 'no_way_out'}"
+        return [sys.executable, *arguments], environment
+    return [*unshare, sys.executable, "-m", "support.no_network", sys.executable, *arguments], environment
 
 
 def main(arguments: list[str]) -> None:
