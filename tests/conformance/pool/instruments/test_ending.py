@@ -166,7 +166,7 @@ def memo_of(stage: ShardStage, job: agent.Job, *, items: int) -> Memo | None:
 
 
 async def test_a_call_goes_on_elsewhere_with_what_was_said(stage: ShardStage) -> None:
-    caller, job = await begun(stage, "chat")
+    caller, job = await stage.call("matrix", "room-again", metadata="chat", identity="caller-again")
     first = await stage.seen(caller, job, ready="yes")
     before = json.loads(first.attributes["known"])
     assert not before["resumed"]
@@ -182,10 +182,10 @@ async def test_a_call_goes_on_elsewhere_with_what_was_said(stage: ShardStage) ->
     ]
     assert memo.agent == f"{LABEL.rstrip('.')}:Clerk"
 
-    again = agent.Job(id="AJ_again", room=models.Room(name="room-chat"), metadata="chat", agent_name="matrix")
+    again = agent.Job(id="AJ_again", room=models.Room(name="room-again"), metadata="chat", agent_name="matrix")
     stage.launch(
         again,
-        token("agent-again", "room-chat", key=KEY, video={"can_update_own_metadata": True, "agent": True}),
+        token("agent-again", "room-again", key=KEY, video={"can_update_own_metadata": True, "agent": True}),
         memo=memo,
     )
     second = await caller.sees("agent-again", lambda there: "known" in there.attributes)
@@ -194,3 +194,15 @@ async def test_a_call_goes_on_elsewhere_with_what_was_said(stage: ShardStage) ->
     assert known["history"] == [item["id"] for item in items if item["type"] == "message"]
     # What the model was given: the two questions with their answers, the tool's, and the new question.
     assert known["now"][-1] == "I know 7 things"
+
+
+async def test_an_ordinary_call_is_nothing_to_warn_of(stage: ShardStage) -> None:
+    before = len(stage.shard.printed.splitlines())
+    caller, job = await begun(stage, "chat")
+    await stage.seen(caller, job, ready="yes")
+    await caller.close()
+    await end_of(stage, job)
+    lines = [json.loads(line) for line in stage.shard.printed.splitlines()[before:]]
+    assert [line for line in lines if line.get("session") == job.id]
+    serious = [line for line in lines if line["level"] not in {"DEBUG", "INFO"}]
+    assert [line for line in serious if "event loop blocked" not in line["message"]] == []
