@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
@@ -18,6 +17,7 @@ from livekit import rtc
 from greenroom.cli.token import room_config
 from greenroom.config import ApiKey
 from greenroom.grants import VideoGrant, mint
+from support.following import PATIENCE, until
 from support.program import Program, greenroom, outcome
 from support.session_stage import WAITER
 from support.stock_worker import stock_worker
@@ -25,7 +25,6 @@ from support.stock_worker import stock_worker
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("control")]
 
 KEY = ApiKey(key="house", secret="a-secret-of-thirty-two-characters")
-PATIENCE = 60.0
 
 
 @dataclass
@@ -39,13 +38,7 @@ class House:
 
     async def until(self, path: str, condition: Any) -> Any:
         """Follow the events until what is at ``path`` fits."""
-        async with asyncio.timeout(PATIENCE), self.control.stream("GET", "/api/events") as events:
-            async for line in events.aiter_lines():
-                if line.startswith("event: "):
-                    found = (await self.control.get(path)).json()
-                    if condition(found):
-                        return found
-        raise AssertionError("the events ended")
+        return await until(self.control, path, condition)
 
 
 def free_port() -> int:

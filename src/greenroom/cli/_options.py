@@ -121,7 +121,8 @@ class PoolOptions(KeyOptions):
     memory_limit_mb
         MiB past which a shard takes no more calls; none by default. Environment: GREENROOM_POOL_MEMORY_LIMIT_MB.
     deployment
-        A name for this version of the agents. Environment: GREENROOM_POOL_DEPLOYMENT.
+        LiveKit's deployment that the agents register with; they get the calls that ask for it, and no others.
+        Environment: GREENROOM_POOL_DEPLOYMENT.
     observability_url
         The control plane that agents upload to and the pool reports to. Environment: GREENROOM_POOL_OBSERVABILITY.
     host

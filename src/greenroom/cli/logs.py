@@ -17,7 +17,7 @@ from greenroom.errors import ConfigError
 #: The names under which a line may say it: Greenroom's, LiveKit's, OpenRTC's.
 _NAMES: Final = {
     "session": ("session", "job_id", "session_id", "job"),
-    "agent": ("agent", "agent_name"),
+    "agent": ("agent", "agent_name", "name"),
     "tenant": ("tenant", "tenant_id"),
 }
 _SHOWN: Final = frozenset({"message", "level", "name", "timestamp", "exc_info"})
