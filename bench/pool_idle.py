@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from bench import _pool_tree as processes
 from bench._figures import Figure, Options
@@ -11,6 +12,8 @@ from bench._pool_stage import Executor, Stage, openrtc, ours, stage, stock
 FIRST_PSS = 350.0
 FURTHER_USS = 45.0
 SETTLE = 3.0
+#: The model is loaded for agents that need it, and this one does not.
+MODELS = {"LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "1"}
 
 
 async def run(options: Options) -> list[Figure]:
@@ -19,6 +22,9 @@ async def run(options: Options) -> list[Figure]:
     async with stage() as place:
         weights = {peer.name: await _weight(place, peer) for peer in peers}
         ladder = {shards: await _weight(place, ours(shards)) for shards in (1, 2, 4)}
+        weights["greenroom with the model for the end of a turn"] = await _weight(
+            place, replace(ours(1), environment=MODELS)
+        )
     figures = [
         Figure(
             f"pool-idle, {name}, PSS", weight.pss, "MB", note=f"USS {weight.uss:.0f} MB, {weight.processes} processes"
