@@ -70,6 +70,14 @@ def pool_configuration(
     return said
 
 
+def dev_pool_settings(said: Configuration) -> PoolSettings:
+    """Return what ``greenroom dev`` tells the pool of its agents; where its server is, is not for the file to say."""
+    section = said.section("pool", PoolSection)
+    given: dict[str, Any] = {name: getattr(section, name) for name in section.__struct_fields__}
+    given |= {"url": "", "paths": (), "key": ApiKey(key="", secret="")}
+    return PoolSettings(**given, tenants=said.section("tenants", TenantsSettings))
+
+
 def pool_settings(
     said: Configuration, options: PoolOptions, environment: Mapping[str, str] = os.environ
 ) -> PoolSettings:

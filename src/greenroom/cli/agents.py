@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenroom.cli._costs import cost_so_far
 from greenroom.cli._options import PoolOptions, PoolWays
 from greenroom.cli._pool_settings import pool_configuration, pool_settings
+from greenroom.cli._reread import Reread
 from greenroom.cli._run import announce_ready, begin_log, run
 from greenroom.errors import ConfigError, MissingExtraError
 
@@ -25,11 +27,12 @@ def agents_command(paths: Sequence[Path], options: PoolOptions, ways: PoolWays, 
     said = pool_configuration(paths, options, ways, watch=watch)
     begin_log(said)
     settings = pool_settings(said, options)
+    reread = Reread(said, paths, options, ways, watch=watch)
     require_paths(settings.paths)
     _require_livekit_agents()
     from greenroom.pool.supervisor import run_pool  # noqa: PLC0415 - mistakes are told before
 
-    return run(run_pool(settings, announce_ready, on_output=tell))
+    return run(run_pool(settings, announce_ready, on_output=tell, cost_of=cost_so_far, reread=reread))
 
 
 def require_paths(paths: Sequence[Path]) -> None:
@@ -49,18 +52,19 @@ def tell(output: Output) -> None:
         if output.text.strip():
             _agents.info("%s", output.text.rstrip(), extra={"fields": where})
         return
-    level = logging.getLevelName(str(record.get("level", "INFO")).upper())
+    named = logging.getLevelName(str(record.get("level", "INFO")).upper())
+    level = named if isinstance(named, int) else logging.INFO
+    if level <= logging.INFO and str(record.get("logger", "")).partition(".")[0] == "livekit":
+        # What livekit-agents says of its ordinary doings is detail here: the pool tells of its calls.
+        level = logging.DEBUG
     fields = {name: value for name, value in record.items() if name not in _HIDDEN and not name.startswith("code.")}
+    if fields.get("tenant") == "default":
+        del fields["tenant"]
     source = str(record.get("agent") or "agents")
-    _agents.log(
-        level if isinstance(level, int) else logging.INFO,
-        "%s",
-        record["message"],
-        extra={"source": source, "fields": fields | where},
-    )
+    _agents.log(level, "%s", record["message"], extra={"source": source, "fields": fields | where})
 
 
-_HIDDEN = frozenset({"message", "level", "name", "timestamp", "pid", "agent", "source", "fields"})
+_HIDDEN = frozenset({"message", "level", "name", "timestamp", "at", "pid", "agent", "source", "fields"})
 
 
 def _require_livekit_agents() -> None:

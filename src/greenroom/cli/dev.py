@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from greenroom.cli._options import DevOptions
+from greenroom.cli._pool_settings import dev_pool_settings
 from greenroom.cli._run import announce_ready, begin_log, run
 from greenroom.cli._schema import DevSection, LogSection
 from greenroom.cli._settings import record_of, server_configuration, server_of
+from greenroom.cli.agents import tell
 from greenroom.dev import DevConfig, run_dev
 
 
@@ -28,5 +30,6 @@ def dev_command(path: Path | None, options: DevOptions, *, reload: bool | None, 
         open_page=section.open,
         log_level=said.section("log", LogSection).level,
         record=record_of(said),
+        pool=dev_pool_settings(said),
     )
-    return run(run_dev(config, announce_ready))
+    return run(run_dev(config, announce_ready, on_output=tell))

@@ -6,23 +6,25 @@ import asyncio
 import importlib.util
 import logging
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from greenroom.config import DEV_SECRET, RecordSettings, ServerConfig
-from greenroom.dev._supervisor import Supervisor, WorkerSettings
-from greenroom.dev._worker import Guard
+from greenroom.dev._cast import Cast
 from greenroom.errors import ConfigError, MissingExtraError
 from greenroom.pool.discovery import Discovery
+from greenroom.pool.settings import PoolSettings
 from greenroom.server import check_udp_port, listen, serve, url_of
 
 if TYPE_CHECKING:
     from socket import socket
 
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from greenroom.pool.supervisor import Output
 
 _log = logging.getLogger("greenroom.dev")
 
@@ -39,9 +41,11 @@ class DevConfig(msgspec.Struct, frozen=True, kw_only=True):
     :param open_page: open the page in a browser once it answers.
     :param log_level: what agents log at least.
     :param record: how the record of calls is kept.
+    :param pool: how the agents run; where, with which key and which files is for ``dev`` to say.
     """
 
     server: ServerConfig
+    pool: PoolSettings
     record: RecordSettings = RecordSettings()
     path: Path | None = None
     reload: bool = True
@@ -67,10 +71,18 @@ class OnePort:
         await (self._livekit if probe or first in _LIVEKIT else self._page)(scope, receive, send)
 
 
-async def run_dev(config: DevConfig, on_ready: Callable[[str], None]) -> int:
+async def run_dev(
+    config: DevConfig,
+    on_ready: Callable[[str], None],
+    *,
+    on_output: Callable[[Output], None] | None = None,
+    cost_of: Callable[[Mapping[str, Any]], float | None] | None = None,
+) -> int:
     """Run until told to stop, and return the exit status.
 
     :param on_ready: called with the URL once calls can come in.
+    :param on_output: is given each line that agents print.
+    :param cost_of: the price in USD of LiveKit's usage by model.
     :raises GreenroomError: for what a person has to mend before anything is started.
     """
     server = config.server
@@ -82,32 +94,41 @@ async def run_dev(config: DevConfig, on_ready: Callable[[str], None]) -> int:
     opened = listen(server.bind, server.port)
     _prepare(server.data_dir)
     stop = asyncio.Event()
-    guard = Guard()
     try:
-        settings = WorkerSettings(
-            url=url_of(opened).replace("http", "ws", 1),
-            key=server.keys[0],
-            log_level=config.log_level,
-            compiled=_is_compiled(),
-            observability=url_of(opened),
-        )
-        agents = Supervisor(discovery, settings, guard, reload=config.reload, on_failed=stop.set)
+        settings = _pool_settings(config, url_of(opened))
+        agents = Cast(discovery, survey, settings, on_failed=stop.set, on_output=on_output, cost_of=cost_of)
         # Agents take seconds to import what they need. The server is there long before they ask for it.
         try:
-            await agents.start(survey)
+            await agents.start()
             await _serve(config, opened, agents, on_ready, stop)
         finally:
             await agents.stop()
     finally:
-        guard.close()
         opened.close()
     return NOTHING_RUNS if agents.failed else 0
+
+
+def _pool_settings(config: DevConfig, url: str) -> PoolSettings:
+    return msgspec.structs.replace(
+        config.pool,
+        url=url.replace("http", "ws", 1),
+        key=config.server.keys[0],
+        paths=(config.path or EXAMPLES,),
+        dev=True,
+        log_level=config.log_level,
+        shards=config.pool.shards or 1,
+        host="127.0.0.1",
+        port=config.pool.port or 0,
+        observability=url,
+        watch=config.reload,
+        swap=True,
+    )
 
 
 async def _serve(
     config: DevConfig,
     opened: socket,
-    agents: Supervisor,
+    agents: Cast,
     on_ready: Callable[[str], None],
     stop: asyncio.Event,
 ) -> None:
@@ -134,10 +155,12 @@ async def _serve(
             if config.open_page:
                 asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
 
-        async def end() -> None:
-            # Agents first: their last words to their rooms need a server, their uploads the control plane.
+        async def end_agents() -> None:
+            # First: their last words to their rooms need a server, their uploads the control plane.
             _log.info("stopping", extra={"source": "dev"})
             await agents.stop()
+
+        async def end() -> None:
             await server.stop()
             await plane.hang_up()
 
@@ -145,7 +168,15 @@ async def _serve(
         await server.start()
         try:
             app = OnePort(server.app, page)
-            await serve(app, opened, limits=config.server.limits, on_ready=ready, on_stop=end, stop=stop)
+            await serve(
+                app,
+                opened,
+                limits=config.server.limits,
+                on_ready=ready,
+                before_stop=end_agents,
+                on_stop=end,
+                stop=stop,
+            )
         finally:
             await server.stop()
 
@@ -179,11 +210,6 @@ def _require_livekit_agents() -> None:
         found = None
     if found is None:
         raise MissingExtraError("greenroom dev", "agents")
-
-
-def _is_compiled() -> bool:
-    spec = importlib.util.find_spec("livekit.agents")
-    return bool(spec and spec.cached and Path(spec.cached).exists())
 
 
 def _prepare(data_dir: Path) -> None:

@@ -77,11 +77,13 @@ async def serve(
     limits: Limits,
     on_ready: Callable[[], None],
     on_stop: Callable[[], Awaitable[None]],
+    before_stop: Callable[[], Awaitable[None]] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serve ``app`` until SIGINT, SIGTERM or ``stop``; a second signal ends the program at once.
 
     :param on_ready: called when requests are answered.
+    :param before_stop: awaited first, while new connections are still taken.
     :param on_stop: awaited when no new connection is taken any more and those there are still open.
     """
     # Importing uvicorn is a good part of the start, so it happens once the port is known to be free.
@@ -94,6 +96,8 @@ async def serve(
         serving = asyncio.create_task(server.serve(sockets=[opened]))
         waiting = asyncio.create_task(ending.wait())
         await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if before_stop is not None:
+            await before_stop()
         server.should_exit = True
         waiting.cancel()
         await serving

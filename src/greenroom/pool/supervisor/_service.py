@@ -10,6 +10,7 @@ from pathlib import Path
 from greenroom.errors import GreenroomError
 from greenroom.pool._settings import PoolSettings
 from greenroom.pool.admission import Router, Tenants
+from greenroom.pool.discovery import shown
 from greenroom.pool.supervisor import _effective as effective
 from greenroom.pool.supervisor._advice import Advice
 from greenroom.pool.supervisor._cast import Cast
@@ -97,9 +98,22 @@ class Service:
         """
         async with self._loading:
             paths = await asyncio.to_thread(self._files.find)
+            if self.cast.generation:
+                _log.info("loading the new code", extra={"files": [shown(Path(path)) for path in paths]})
             await self._watcher.loading(paths)
             generation = await self._generations.load(paths, self.deployment)
             await self._replace(generation, paths)
+
+    def apply(self, settings: PoolSettings) -> None:
+        """Take other settings, as far as they count at once."""
+        self._settings = settings
+        declared = {
+            (generation.number, agent.name): agent
+            for generation in self._generations.all()
+            for agent in generation.manifest.agents
+        }
+        self.cast = self.cast.told(declared, settings.agents)
+        self._tune()
 
     async def watch(self) -> None:
         """Reload whenever a file that matters is saved, for ever."""
@@ -123,16 +137,13 @@ class Service:
         before = self.cast
         self.cast = before.replaced(generation.number, generation.manifest, paths, self._settings.agents)
         for failure in self.cast.failures:
-            said = {"file": place(failure.source, failure.line), "why": failure.message}
-            _log.error("a file is not in service", extra=said)
+            said = {"file": place(str(shown(Path(failure.source))), failure.line), "why": failure.message}
+            if any(member.spec.source == failure.source for member in self.cast.members):
+                _log.error("a file is not in service, its version before goes on", extra=said)
+            else:
+                _log.error("a file is not in service", extra=said)
         options = self.cast.options
-        self.router = Router(
-            self.cast.agents,
-            first_prefix=effective.flag(self._settings.first_prefix, options.first_prefix),
-            only_registered_rooms=effective.flag(self._settings.only_registered_rooms, options.only_registered_rooms),
-        )
-        self._desk.apply(effective.caps(self._settings, self.cast))
-        self._breakers.apply(effective.breaker(self._settings, options))
+        self._tune()
         changed = self.cast.changed(before)
         for name in changed:
             self._breakers.forget_agent(name)
@@ -146,12 +157,26 @@ class Service:
                 self._generations.retire(each.number)
         if before.members:
             names = [agent.name for agent in self.cast.agents]
+            gone = {member.spec.name for member in before.members} - {*names}
             extra: dict[str, object] = {"generation": generation.number, "agents": names, "changed": sorted(changed)}
+            if gone:
+                extra["gone"] = sorted(gone)
             _log.info("new code is in service", extra=extra)
         if self._settings.swap:
             self._runs.move(changed, generation.number)
         await self.drop_old()
         self._on_change()
+
+    def _tune(self) -> None:
+        """Route and admit by what is in service and by the settings that hold."""
+        options = self.cast.options
+        self.router = Router(
+            self.cast.agents,
+            first_prefix=effective.flag(self._settings.first_prefix, options.first_prefix),
+            only_registered_rooms=effective.flag(self._settings.only_registered_rooms, options.only_registered_rooms),
+        )
+        self._desk.apply(effective.caps(self._settings, self.cast))
+        self._breakers.apply(effective.breaker(self._settings, options))
 
 
 def place(source: str, line: int) -> str:
