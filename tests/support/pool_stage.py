@@ -24,7 +24,7 @@ from support.serving import running_server
 from support.signal_client import token
 from support.stock_worker import stock_worker
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 @dataclass

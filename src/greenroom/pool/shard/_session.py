@@ -83,6 +83,7 @@ class Session:
             program,
             process,
             instruments.context,
+            now=time.time(),
             on_room=instruments.on_room,
             on_entry=lambda: tell(Started(job_id=launch.job_id)),
             on_shutdown=instruments.shutdown,
@@ -94,8 +95,7 @@ class Session:
 
     async def run(self) -> Ended:
         """Run the session to its end, let go of everything that belongs to it, and return how it ended."""
-        loop = asyncio.get_running_loop()
-        self._job_task = self._job.start(loop, time.time())
+        self._job_task = self._job.start(asyncio.get_running_loop())
         try:
             await asyncio.wait({self._job_task})
             if not self._job_task.cancelled() and (error := self._job_task.exception() or self._job.unmade):

@@ -32,6 +32,7 @@ _USED: Final[dict[str, tuple[str, ...]]] = {
     "livekit.agents.ipc.job_proc_lazy_main:_JobProc.entrypoint": ("cch",),
     "livekit.agents.ipc.job_proc_lazy_main:_JobProc._start_job": ("msg",),
     "livekit.agents.ipc.job_proc_lazy_main:_ShutdownInfo": ("user_initiated", "reason"),
+    "livekit.agents.ipc.mock_room:create_mock_room.cache_clear": (),
     "livekit.agents.ipc.proto:InitializeRequest": ("http_proxy",),
     "livekit.agents.ipc.proto:InferenceResponse": ("request_id", "data", "error"),
     "livekit.agents.ipc.proto:InferenceRequest": ("request_id", "method", "data"),
@@ -70,6 +71,8 @@ _SET: Final[dict[str, tuple[str, ...]]] = {
         *("_session_end_timeout", "_initialize_process_timeout"),
     ),
 }
+#: Modules beside this one that look for themselves.
+_PARTS: Final = ("_upstream_ffi", "_upstream_loop", "_upstream_session")
 
 
 def probe() -> dict[str, str]:
@@ -121,6 +124,11 @@ def _missing() -> Iterator[str]:
         except (ImportError, AttributeError):
             continue
         yield from (f"{place.replace(':', '.')}: self.{name}" for name in names if name not in code.co_names)
+    for name in _PARTS:
+        try:
+            yield from importlib.import_module(f"{__package__}.{name}").probe()
+        except (ImportError, AttributeError) as error:
+            yield str(error)
 
 
 def _resolve(place: str) -> Any:

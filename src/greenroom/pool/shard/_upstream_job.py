@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from livekit.agents.ipc import proto
 from livekit.agents.ipc.job_proc_lazy_main import _JobProc
+from livekit.agents.ipc.mock_room import create_mock_room
 from livekit.agents.job import (
     JobAcceptArguments,
     JobExecutorType,
@@ -100,6 +101,9 @@ class _Runner(_JobProc):
     unmade: Exception | None = None
 
     def _start_job(self, msg: proto.StartJobRequest) -> None:
+        if msg.running_job.fake_job:
+            # One mock would serve every such job of the process, and remember all of them.
+            create_mock_room.cache_clear()
         try:
             super()._start_job(msg)
         except Exception as error:
@@ -126,6 +130,7 @@ class Job:
         process: JobProcess,
         context: contextvars.Context,
         *,
+        now: float,
         on_room: Callable[[Any], None],
         on_entry: Callable[[], None],
         on_shutdown: Callable[[str, bool], None],
@@ -139,7 +144,6 @@ class Job:
         self._on_closing = on_closing
         self._infer = infer
         self._messages: Any = aio.Chan()
-        self._info = _running(launch)
 
         async def entrypoint(job: JobContext) -> None:
             self._runner._shutdown_fut.add_done_callback(self._shutting_down)
@@ -168,12 +172,13 @@ class Job:
         self._runner._job_proc = process
         self._context.run(_before_start.set, before_start)
 
-    def start(self, loop: asyncio.AbstractEventLoop, now: float) -> asyncio.Task[None]:
-        """Run the job; the task ends once everything that upstream takes down is down."""
-        self._info.launched_at = now
+        # Before anything else that it may be told: a job that is ended while it starts still runs, as with stock.
         request = proto.StartJobRequest()
-        request.running_job = self._info
+        request.running_job = _running(launch, now)
         self._messages.send_nowait(request)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        """Run the job; the task ends once everything that upstream takes down is down."""
         return loop.create_task(self._runner.entrypoint(self._messages), name="job", context=self._context)
 
     @property
@@ -209,7 +214,7 @@ class Job:
             self._on_shutdown(decided.result().reason, decided.result().user_initiated)
 
 
-def _running(launch: Launch) -> RunningJobInfo:
+def _running(launch: Launch, now: float) -> RunningJobInfo:
     return RunningJobInfo(
         accept_arguments=JobAcceptArguments(
             name=launch.name,
@@ -225,4 +230,5 @@ def _running(launch: Launch) -> RunningJobInfo:
         received_at=launch.received_at,
         accepted_at=launch.accepted_at,
         assigned_at=launch.assigned_at,
+        launched_at=now,
     )
