@@ -108,7 +108,11 @@ def specs(pool: AgentPool) -> list[AgentSpec]:
 
 
 def code_options(pool: AgentPool) -> CodeOptions:
-    """Return what a pool was told, for the supervisor. What equals the default is left to the configuration."""
+    """Return what a pool was told, for the supervisor. What equals the default is left to the configuration.
+
+    Its deployment version stays a tag for observers, as in OpenRTC: LiveKit would withhold dispatches that do not name
+    it.
+    """
     options = pool.options
     return CodeOptions(
         max_sessions=options.max_sessions if options.max_sessions != DEFAULT_MAX_SESSIONS else None,
@@ -121,7 +125,6 @@ def code_options(pool: AgentPool) -> CodeOptions:
         breaker_cooldown=options.breaker_cooldown if options.breaker else None,
         slow_session_ms=options.slow_session_ms,
         port=options.port,
-        deployment=options.deployment,
         only_registered_rooms=options.only_registered_rooms or None,
         first_prefix=options.first_prefix or None,
         routes=options.router is not None,

@@ -88,7 +88,7 @@ async def tell_end(
 
 
 async def _tell(hook: Any, info: SessionInfo, what: object, *, bound: float) -> None:
-    fields = {"observer": type(getattr(hook, "__self__", hook)).__name__, "agent": info.agent_name}
+    fields = {"observer": type(getattr(hook, "__self__", hook)).__name__}
     try:
         told: Awaitable[None] = hook(info, what)
         await asyncio.wait_for(told, bound)
