@@ -69,6 +69,18 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
             versions=manifest.versions or self.versions,
         )
 
+    def told(self, declared: Mapping[tuple[int, str], AgentSpec], settings: Mapping[str, AgentSettings]) -> Cast:
+        """Return the same agents under other settings.
+
+        :param declared: by generation and name, what their code says.
+        """
+        specs = [declared.get((member.generation, member.spec.name), member.spec) for member in self.members]
+        members = tuple(
+            Member(spec, member.generation)
+            for spec, member in zip(configured(specs, settings), self.members, strict=True)
+        )
+        return msgspec.structs.replace(self, members=members)
+
     def changed(self, before: Cast) -> frozenset[str]:
         """Return the agents whose code is another than before."""
         old = {member.spec.name: member.spec.fingerprint for member in before.members}

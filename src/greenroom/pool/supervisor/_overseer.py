@@ -60,6 +60,10 @@ class Overseer:
         self._on_change = on_change
         self._on_drain = on_drain
 
+    def apply(self, settings: WatchdogSettings) -> None:
+        """Take other limits. From when on a stall is told, shards know since they were started."""
+        self._watchdog.apply(settings)
+
     def ready(self, shard: Shard, message: Ready) -> None:
         """A process is ready."""
         if shard.role is Role.SHARD:

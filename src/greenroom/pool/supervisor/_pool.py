@@ -16,7 +16,7 @@ from greenroom.errors import GreenroomError
 from greenroom.pool._model import EndKind
 from greenroom.pool._settings import PoolSettings
 from greenroom.pool._wire import FromShard, Ready, Role
-from greenroom.pool.admission import Breakers, Desk, Router, ShardState, Tenants
+from greenroom.pool.admission import Breakers, Desk, Router, ShardState, Tenants, hot_applied
 from greenroom.pool.supervisor import _effective as effective
 from greenroom.pool.supervisor._advice import Advice
 from greenroom.pool.supervisor._cast import Cast
@@ -79,7 +79,7 @@ class Pool:
             settings.watchdog,
             parts,
             runs=self._runs,
-            memory=lambda: effective.memory(settings, self.cast.options),
+            memory=lambda: effective.memory(self._settings, self.cast.options),
             on_change=self.changed,
             on_drain=self.order_drain,
         )
@@ -177,6 +177,22 @@ class Pool:
         """
         await self._service.reload()
 
+    def apply(self, settings: PoolSettings) -> tuple[str, ...]:
+        """Take other settings while running; calls that run keep their places.
+
+        :returns: the names of those that count from the next start.
+        :raises ConfigError: when the file of tenants cannot be read; nothing has changed then.
+        """
+        held, waiting = hot_applied(self._settings, settings)
+        if held.tenants != self._settings.tenants:
+            self._tenants.apply(held.tenants)
+        self._settings = held
+        self._service.apply(held)
+        self._runs.apply(held)
+        self._overseer.apply(held.watchdog)
+        self.changed()
+        return waiting
+
     def snapshot(self) -> PoolSnapshot:
         """Return what the pool is doing."""
         now = self._clock()
@@ -203,6 +219,8 @@ class Pool:
             versions=dict(self.cast.versions),
             cpus=self._self.cpus,
             memory_total=self._self.memory,
+            shards_lost=self._shards.lost,
+            heartbeat=self._settings.heartbeat,
             routes=self.cast.options.routes,
             first_prefix=self.router.first_prefix,
             only_registered_rooms=self.router.only_registered_rooms,

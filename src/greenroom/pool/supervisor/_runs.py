@@ -12,7 +12,7 @@ from livekit.protocol import agent as agent_pb
 from greenroom.pool._model import AgentSpec, EndKind
 from greenroom.pool._settings import PoolSettings, TenantSettings
 from greenroom.pool._wire import Beat, Checkpoint, End, Ended, Fact, Launch, Move, Started
-from greenroom.pool.admission import Fate, PolicyWatch, RescueBudget, policies_of
+from greenroom.pool.admission import Fate, Policies, PolicyWatch, RescueBudget, policies_of
 from greenroom.pool.supervisor._calls import STARTING, Call, Calls, again
 from greenroom.pool.supervisor._cast import Cast
 from greenroom.pool.supervisor._messages import job_status, renewed
@@ -78,14 +78,22 @@ class Runs:
         self._cost_of = cost_of
         self._budget = RescueBudget()
 
+    def apply(self, settings: PoolSettings) -> None:
+        """Take other settings; calls that run are held to other policies, too."""
+        self._settings = settings
+        for call in self.calls.running.values():
+            call.watch.apply(self._policies(call.launch.agent, call.tenant))
+
+    def _policies(self, agent: str, tenant: TenantSettings) -> Policies:
+        said = self._settings.agents.get(agent)
+        return policies_of(self._settings.policies, said.policies if said else None, tenant.policies)
+
     # Begin
 
     def launch(self, launch: Launch, hold: Hold, *, room: str, link: int) -> None:
         """Run a job that LiveKit has given to the pool."""
         now = self._clock()
         self._desk.confirm(launch.job_id)
-        said = self._settings.agents.get(hold.agent.name)
-        policies = policies_of(self._settings.policies, said.policies if said else None, hold.settings.policies)
         call = Call(
             launch=launch,
             room=room,
@@ -94,7 +102,7 @@ class Runs:
             generation=hold.generation,
             fingerprint=hold.agent.fingerprint,
             tenant=hold.settings,
-            watch=PolicyWatch(policies, now),
+            watch=PolicyWatch(self._policies(hold.agent.name, hold.settings), now),
             began_at=now,
             started_at=self._wall(),
         )
@@ -167,7 +175,10 @@ class Runs:
             self._shards.release(call.shard, call.id)
             call.moving = False
             self.calls.count(call, EndKind.MOVED)
-            self._relaunch(call, again(call, token=self._renewed(call)), alone=False)
+            if self._relaunch(call, again(call, token=self._renewed(call)), alone=False):
+                # LiveKit has ended the job of the agent that left, or will.
+                self._office.tell(call.link, job_status(call.id, agent_pb.JS_RUNNING))
+                _log.info("call goes on with newer code", extra={**_fields(call), "shard": call.shard})
             self._office.changed()
             return
         self._finish(call, ended.kind, ended.reason or ended.error, ok=ended.ok)
@@ -209,6 +220,9 @@ class Runs:
         if call is None:
             return
         now = self._clock()
+        if call.moving and call.ending is None:
+            # Its agent has left the room to come back with newer code.
+            return
         if call.relaunched_at is not None and now - call.relaunched_at < _ECHO:
             # LiveKit ends a job whose agent has left the room; that was the one of before. Should the room itself
             # be gone, the agent that comes now finds that out.
