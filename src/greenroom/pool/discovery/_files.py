@@ -11,10 +11,13 @@ from typing import Final
 from greenroom.errors import ConfigError
 from greenroom.pool.discovery._source import ImportedName, Launch, Problem, Source, mentions_agent, read_source
 
-MAX_AGENTS: Final = 16
+MAX_AGENTS: Final = 200
 _MAX_FILES: Final = 20_000
 _SKIPPED: Final = frozenset({"__pycache__", "node_modules", "site-packages", "conda-meta"})
-_AGENT_FIX: Final = "An agent file imports livekit.agents and defines an AgentServer: see examples/agents/front_desk.py"
+_AGENT_FIX: Final = (
+    "An agent file imports livekit.agents and defines an AgentServer or an Agent class: "
+    "see examples/agents/front_desk.py"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,11 @@ class Discovery:
             for target in _resolve(path, source.server_from)
         }
         found = {path: source for path, source in sources.items() if source and path not in borrowed}
+        for path in self._left_to_others(found):
+            del found[path]
         if len(found) > MAX_AGENTS:
             raise ConfigError(
-                f"Found {len(found)} agents under '{self._given}', each of which would be a process",
+                f"Found {len(found)} files with agents under '{self._given}', and more than {MAX_AGENTS} are too many",
                 fix="Name one of the files, or a smaller directory",
             )
         names = _names(list(found), self._root)
@@ -112,6 +117,14 @@ class Discovery:
         if not survey.agents:
             raise ConfigError(f"No LiveKit agent found under '{self._given}'", fix=_AGENT_FIX)
         return survey
+
+    def _left_to_others(self, found: dict[Path, Source]) -> list[Path]:
+        """Return the files with no more than classes that others bring: those that import them, or that make a pool."""
+        classes = [path for path, source in found.items() if source.launch is Launch.CLASSES]
+        if any(source.pool for source in found.values()):
+            return classes
+        brought = {file for path in found for file in _closure(path, self._cache)[0] if file != path}
+        return [path for path in classes if path in brought]
 
     def _walk(self, directories: set[Path]) -> Iterator[Path]:
         files = 0

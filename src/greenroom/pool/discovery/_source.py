@@ -5,19 +5,27 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 _SERVERS = {"AgentServer"}
-_MENTIONS_AGENT = re.compile(rb"\blivekit\b[\s\S]*\b(AgentServer|WorkerOptions|ServerOptions|run_app|rtc_session)\b")
+_POOLS = {"AgentPool"}
+_DECORATOR = "agent_config"
+_MENTIONS_AGENT = re.compile(
+    rb"\blivekit\b[\s\S]*\b(AgentServer|WorkerOptions|ServerOptions|run_app|rtc_session)\b"
+    rb"|\b(greenroom|openrtc)\b[\s\S]*\b(AgentPool|agent_config)\b"
+    rb"|\blivekit\b[\s\S]*\bclass\s+\w+\([^)]*\w*Agent\b"
+)
 
 
 class Launch(StrEnum):
-    """How a file is started: its ``AgentServer`` is imported by livekit-agents, or it runs itself."""
+    """What a file is: its ``AgentServer`` can be imported; it runs itself; it defines agent classes and no more."""
 
     MODULE = "module"
     SCRIPT = "script"
+    CLASSES = "classes"
 
 
 def shown(path: Path, line: int = 0) -> str:
@@ -55,12 +63,14 @@ class Source:
     :param launch: how it starts; ``None`` when it is no agent.
     :param agent_name: the name it registers under, where the file says it literally.
     :param server_from: the import that brings its server, when another file defines it.
+    :param pool: whether it makes an ``AgentPool``, which finds agents of its own.
     """
 
     imports: tuple[ImportedName, ...] = ()
     launch: Launch | None = None
     agent_name: str | None = None
     server_from: ImportedName | None = None
+    pool: bool = False
     problem: Problem | None = None
 
 
@@ -79,7 +89,13 @@ def read_source(path: Path, text: bytes) -> Source:
         return Source(problem=Problem(path, 0, str(error)))
     imports = tuple(_imports(tree))
     launch, server_from = _launch(tree, imports)
-    return Source(imports=imports, launch=launch, agent_name=_agent_name(tree), server_from=server_from)
+    return Source(
+        imports=imports,
+        launch=launch,
+        agent_name=_agent_name(tree),
+        server_from=server_from,
+        pool=launch is not None and bool(_calls(tree, _POOLS)),
+    )
 
 
 def _imports(tree: ast.Module) -> Iterator[ImportedName]:
@@ -93,12 +109,14 @@ def _imports(tree: ast.Module) -> Iterator[ImportedName]:
 
 
 def _launch(tree: ast.Module, imports: Sequence[ImportedName]) -> tuple[Launch | None, ImportedName | None]:
+    top = list(_top_level(tree.body))
+    if any(_is_pool(name) for name in imports) and _calls(tree, _POOLS):
+        return (Launch.MODULE if any(_binds(node, _POOLS) for node in top) else Launch.SCRIPT), None
     if not any(_is_livekit_agents(name) for name in imports):
         return None, None
-    top = list(_top_level(tree.body))
-    if any(_binds_server(node) for node in top):
+    if any(_binds(node, _SERVERS) for node in top):
         return Launch.MODULE, None
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _last_name(node.func) == "run_app"]
+    calls = _calls(tree, {"run_app"})
     bound = {
         alias.asname or alias.name: node for node in top if isinstance(node, ast.ImportFrom) for alias in node.names
     }
@@ -113,7 +131,30 @@ def _launch(tree: ast.Module, imports: Sequence[ImportedName]) -> tuple[Launch |
     assigned = {target.id for node in top for target in _targets(node)}
     if any(owner in assigned for owner in _session_owners(tree)):
         return Launch.MODULE, None
-    return None, None
+    return (Launch.CLASSES if _has_agent_class(top) else None), None
+
+
+def _calls(tree: ast.Module, names: AbstractSet[str]) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _last_name(node.func) in names]
+
+
+def _has_agent_class(top: Sequence[ast.stmt]) -> bool:
+    agents = {"Agent"}
+    public = False
+    for node in top:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        decorated = any(
+            isinstance(each, ast.Call) and _last_name(each.func) == _DECORATOR for each in node.decorator_list
+        )
+        if decorated or agents & {_last_name(base) for base in node.bases}:
+            agents.add(node.name)
+            public |= decorated or not node.name.startswith("_")
+    return public
+
+
+def _is_pool(name: ImportedName) -> bool:
+    return not name.level and name.module.split(".")[0] in {"greenroom", "openrtc"}
 
 
 def _is_livekit_agents(name: ImportedName) -> bool:
@@ -139,14 +180,14 @@ def _targets(node: ast.stmt) -> Iterator[ast.Name]:
     return (target for target in targets if isinstance(target, ast.Name))
 
 
-def _binds_server(node: ast.stmt) -> bool:
+def _binds(node: ast.stmt, makers: AbstractSet[str]) -> bool:
     if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
         return False
     function = node.value.func
     made_by = (
         function.value if isinstance(function, ast.Attribute) and function.attr == "from_server_options" else function
     )
-    return _last_name(made_by) in _SERVERS
+    return _last_name(made_by) in makers
 
 
 def _last_name(node: ast.expr) -> str:

@@ -68,7 +68,8 @@ def test_a_program_that_runs_with_livekit_agents_is_an_agent(text: str, launch: 
     [
         "print('AgentServer of livekit')\n",
         "from livekit import api\nAgentServer = object\nserver = AgentServer()\n",
-        "from livekit.agents import Agent\n\nclass Desk(Agent):\n    '''AgentServer'''\n",
+        "from livekit.agents import Agent\n\nclass _Desk(Agent):\n    '''AgentServer'''\n",
+        "from livekit.agents import AgentSession\n\nclass Agent: ...\n",
     ],
 )
 def test_other_programs_are_not(text: str) -> None:
@@ -163,6 +164,43 @@ def test_looking_again_sees_what_changed() -> None:
     survey = discovery.survey()
     assert [agent.name for agent in survey.agents.values()] == ["second"]
     assert Path("more").absolute() in survey.directories
+
+
+CLASS = "from livekit.agents import Agent\n\nclass Desk(Agent): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "launch"),
+    [
+        (CLASS, Launch.CLASSES),
+        ("from livekit import agents\nclass _Base(agents.Agent): ...\nclass Desk(_Base): ...\n", Launch.CLASSES),
+        (
+            "import livekit.agents\nfrom greenroom.pool import agent_config\n"
+            "@agent_config(name='x')\nclass Desk(Strange): ...\n",
+            Launch.CLASSES,
+        ),
+        ("from greenroom.pool import AgentPool\npool = AgentPool()\n", Launch.MODULE),
+        ("from openrtc import AgentPool\ndef main():\n    AgentPool().run()\n", Launch.SCRIPT),
+    ],
+)
+def test_agent_classes_and_pools_are_found(text: str, launch: Launch) -> None:
+    write("desk.py", text)
+    assert found()["desk"].launch is launch
+
+
+def test_classes_that_a_program_or_another_class_brings_are_left_to_it() -> None:
+    write("main.py", "import desk\n" + SERVER)
+    write("desk.py", CLASS)
+    write("base.py", CLASS)
+    write("sales.py", "import livekit.agents\nfrom base import Desk\nclass Sales(Desk, livekit.agents.Agent): ...\n")
+    write("alone.py", CLASS)
+    assert set(found()) == {"main", "sales", "alone"}
+
+
+def test_classes_under_a_directory_with_a_pool_are_left_to_the_pool() -> None:
+    write("main.py", "from greenroom.pool import AgentPool\npool = AgentPool()\npool.discover('agents')\npool.run()\n")
+    write("agents/desk.py", CLASS)
+    assert set(found()) == {"main"}
 
 
 def test_more_agents_than_a_machine_should_start_are_refused() -> None:
