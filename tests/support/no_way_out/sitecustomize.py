@@ -10,13 +10,16 @@ import sys
 from typing import Any
 
 
-def _local(host: Any) -> bool:
-    if host in {None, "", "localhost", socket.gethostname()}:
-        return True
+def _address(host: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None
+
+
+def _local(host: Any) -> bool:
+    address = _address(host)
+    return address.is_loopback if address else host in {None, "", "localhost", socket.gethostname()}
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -24,7 +27,7 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
         address = arguments[1]
         if isinstance(address, tuple) and not _local(address[0]):
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
-    elif event == "socket.getaddrinfo" and not _local(arguments[0]):
+    elif event == "socket.getaddrinfo" and not (_address(arguments[0]) or _local(arguments[0])):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 

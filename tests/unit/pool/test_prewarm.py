@@ -52,6 +52,7 @@ import json, sys, threading
 import livekit.agents
 from pathlib import Path
 from greenroom.pool.shard._prewarm import prewarm
+# LOADED
 threads = len(list(Path("/proc/self/task").iterdir()))
 done = prewarm({sys.argv[1]: [sys.argv[1]]}, json.loads(sys.argv[2]))
 more = len(list(Path("/proc/self/task").iterdir())) - threads
@@ -125,10 +126,10 @@ def test_another_import_that_fails_is_left_to_speak_for_itself() -> None:
     assert install_line(ValueError("livekit.plugins")) == ""
 
 
-def prewarmed(file: str, options: object = None, **environment: str) -> dict[str, object]:
+def prewarmed(file: str, options: object = None, runs: str = "", **environment: str) -> dict[str, object]:
     """Prewarm in a process of its own, since models cannot be unloaded."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PREWARM, file, json.dumps(options or {})],
+        [sys.executable, "-W", "ignore", "-c", PREWARM.replace("# LOADED", runs), file, json.dumps(options or {})],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -155,6 +156,12 @@ def test_models_are_loaded_as_the_settings_the_environment_or_the_code_say_and_s
     preload = {"LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": environment} if environment else {}
     found = prewarmed(written(tmp_path, source), options, **preload)
     assert found == {"models": models, "threads": 0, "failures": []}
+
+
+def test_what_a_program_sets_for_itself_does_not_decide_for_the_others(tmp_path: Path) -> None:
+    program = 'import os\nos.environ["LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"] = "0"\n'
+    found = prewarmed(written(tmp_path, program + WANTS[0]), runs=program)
+    assert found["models"] == ["vad", "end_of_turn"]
 
 
 HUB = "def try_to_load_from_cache(repo, name, *, revision):\n    return {found!r}\n"

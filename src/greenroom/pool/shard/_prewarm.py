@@ -27,6 +27,8 @@ VAD: Final = "vad"
 END_OF_TURN: Final = "end_of_turn"
 #: What livekit-agents reads too: a falsy value loads no model, any other both.
 ENVIRONMENT: Final = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
+# As it was before any agent's file was loaded: what one of them sets for itself is not for the others.
+_SAID: Final = os.environ.get(ENVIRONMENT)
 _FALSY: Final = frozenset({"0", "false", "no", "off"})
 _TURN_DETECTOR: Final = "livekit.plugins.turn_detector"
 #: With it the turn detector asks a server, and needs no files.
@@ -79,10 +81,9 @@ def missing_model(source: str, files: Collection[str]) -> Failure | None:
 
 
 def _models(agents: Iterable[Collection[str]], options: Mapping[str, Any]) -> tuple[str, ...]:
-    said = os.environ.get(ENVIRONMENT)
     chosen = options.get(END_OF_TURN)
-    if chosen is None and said is not None:
-        if said.strip().lower() in _FALSY:
+    if chosen is None and _SAID is not None:
+        if _SAID.strip().lower() in _FALSY:
             return ()
         chosen = True
     if chosen is None:
