@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,11 @@ class Cost:
     server: float
     callers: float
     everything: float
+
+    @property
+    def others(self) -> float:
+        """What has nothing to do with the bench."""
+        return max(0.0, self.everything - self.agents - self.server - self.callers)
 
 
 @dataclass
@@ -80,9 +86,9 @@ class Outcomes:
         return f"{min(values):.3g} to {max(values):.3g} in {len(values)} rounds"
 
     def quantile(self, name: str, fraction: float) -> float:
-        """Return the median over the rounds of a percentile, in ms."""
+        """Return the median over the rounds of a percentile, in ms; infinite where a round told nothing."""
         series = [getattr(one, name) for one in self.rounds]
-        return median(percentile(values, fraction) if values else 0.0 for values in series) * 1000
+        return median(percentile(values, fraction) if values else math.inf for values in series) * 1000
 
     def all(self, name: str) -> list[float]:
         """Return a series of all rounds together."""

@@ -6,7 +6,7 @@ from bench._figures import Figure, Options
 from bench._pool_load import Outcomes, loaded
 from bench._pool_stage import Stage, ours, stage
 
-CALLS = 16
+CALLS = 12
 SECONDS = 8.0
 ROUNDS = 2
 #: What is said in the configuration file, under ``[pool]``.

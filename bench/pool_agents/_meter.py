@@ -54,6 +54,15 @@ class Meter:
         """Note by how many seconds a frame of audio came too late."""
         self._late.append(late)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it still says what it sees."""
+        return not self._task.done()
+
+    def forget(self) -> None:
+        """Let go of the collector."""
+        gc.callbacks.remove(self._collector)
+
     async def _run(self) -> None:
         while True:
             if _is_watched():
@@ -104,9 +113,12 @@ _meters: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Meter] = weakref.W
 
 
 def meter() -> Meter:
-    """Return the meter of this loop, made when it is first asked for."""
+    """Return the meter of this loop, made when it is first asked for, and anew when it ended with its first call."""
     loop = asyncio.get_running_loop()
     found = _meters.get(loop)
+    if found is not None and not found.is_running:
+        found.forget()
+        found = None
     if found is None:
         found = _meters[loop] = Meter()
     return found
