@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from greenroom.cli._costs import cost_so_far
 from greenroom.cli._options import DevOptions
 from greenroom.cli._pool_settings import dev_pool_settings
 from greenroom.cli._run import announce_ready, begin_log, run
@@ -32,4 +33,4 @@ def dev_command(path: Path | None, options: DevOptions, *, reload: bool | None, 
         record=record_of(said),
         pool=dev_pool_settings(said),
     )
-    return run(run_dev(config, announce_ready, on_output=tell))
+    return run(run_dev(config, announce_ready, on_output=tell, cost_of=cost_so_far))
