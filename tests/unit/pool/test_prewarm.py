@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,16 +48,30 @@ WANTS_NOT = [
     "no python (",
 ]
 
+#: Forks for each line that it reads, since what is loaded stays: imports livekit.agents once.
 PREWARM = """
-import json, sys, threading
-import livekit.agents
+import json, os, sys
 from pathlib import Path
-from greenroom.pool.shard._prewarm import prewarm
-# LOADED
-threads = len(list(Path("/proc/self/task").iterdir()))
-done = prewarm({sys.argv[1]: [sys.argv[1]]}, json.loads(sys.argv[2]))
-more = len(list(Path("/proc/self/task").iterdir())) - threads
-print(json.dumps({"models": done.models, "threads": more, "failures": [[f.line, f.message] for f in done.failures]}))
+import livekit.agents
+
+def tasks():
+    return len(list(Path("/proc/self/task").iterdir()))
+
+def prewarm(file, options, environment, runs, path):
+    os.environ.update(environment)
+    sys.path[:0] = path
+    from greenroom.pool.shard._prewarm import prewarm
+    exec(runs)
+    before = tasks()
+    done = prewarm({file: [file]}, options)
+    failures = [[failure.line, failure.message] for failure in done.failures]
+    print(json.dumps({"models": done.models, "threads": tasks() - before, "failures": failures}), flush=True)
+
+for line in sys.stdin:
+    if os.fork() == 0:
+        prewarm(**json.loads(line))
+        os._exit(0)
+    os.wait()
 """
 
 
@@ -126,39 +141,49 @@ def test_another_import_that_fails_is_left_to_speak_for_itself() -> None:
     assert install_line(ValueError("livekit.plugins")) == ""
 
 
-def prewarmed(file: str, options: object = None, runs: str = "", **environment: str) -> dict[str, object]:
-    """Prewarm in a process of its own, since models cannot be unloaded."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PREWARM.replace("# LOADED", runs), file, json.dumps(options or {})],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return found
+Prewarm = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def prewarmed() -> Iterator[Prewarm]:
+    """Prewarms in processes of their own, since models cannot be unloaded."""
+    command = [sys.executable, "-W", "ignore", "-c", PREWARM]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def prewarm(
+            file: str, *, options: object = None, environment: object = None, runs: str = "", path: str = ""
+        ) -> dict[str, Any]:
+            asked = {"file": file, "options": options or {}, "environment": environment or {}, "runs": runs}
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(json.dumps({**asked, "path": [path] if path else []}), file=process.stdin, flush=True)
+            found: dict[str, Any] = json.loads(process.stdout.readline())
+            return found
+
+        yield prewarm
+
+
+PRELOAD = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
 
 
 @pytest.mark.parametrize(
-    ("source", "options", "environment", "models"),
+    ("source", "said", "models"),
     [
-        (WANTS[0], {}, "", ["vad", "end_of_turn"]),
-        (WANTS_NOT[1], {}, "", ["vad"]),
-        (WANTS[0], {}, "0", []),
-        (WANTS_NOT[1], {}, "1", ["vad", "end_of_turn"]),
-        (WANTS[0], {"end_of_turn": False}, "1", ["vad"]),
+        (WANTS[0], {}, ["vad", "end_of_turn"]),
+        (WANTS_NOT[1], {}, ["vad"]),
+        (WANTS[0], {"environment": {PRELOAD: "0"}}, []),
+        (WANTS_NOT[1], {"environment": {PRELOAD: "1"}}, ["vad", "end_of_turn"]),
+        (WANTS[0], {"options": {"end_of_turn": False}, "environment": {PRELOAD: "1"}}, ["vad"]),
     ],
 )
 def test_models_are_loaded_as_the_settings_the_environment_or_the_code_say_and_start_no_thread(
-    tmp_path: Path, source: str, options: object, environment: str, models: list[str]
+    prewarmed: Prewarm, tmp_path: Path, source: str, said: dict[str, Any], models: list[str]
 ) -> None:
-    preload = {"LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": environment} if environment else {}
-    found = prewarmed(written(tmp_path, source), options, **preload)
+    found = prewarmed(written(tmp_path, source), **said)
     assert found == {"models": models, "threads": 0, "failures": []}
 
 
-def test_what_a_program_sets_for_itself_does_not_decide_for_the_others(tmp_path: Path) -> None:
+def test_what_a_program_sets_for_itself_does_not_decide_for_the_others(prewarmed: Prewarm, tmp_path: Path) -> None:
     program = 'import os\nos.environ["LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"] = "0"\n'
     found = prewarmed(written(tmp_path, program + WANTS[0]), runs=program)
     assert found["models"] == ["vad", "end_of_turn"]
@@ -175,7 +200,7 @@ USES = "import os\nfrom livekit.plugins.turn_detector import models\n"
     ("cached", "remote", "failed"), [(None, "", True), ("/there", "", False), (None, "http://x", False)]
 )
 def test_an_agent_whose_turn_detector_has_no_files_fails_at_the_start_and_says_what_to_run(
-    tmp_path: Path, cached: str | None, remote: str, failed: bool
+    prewarmed: Prewarm, tmp_path: Path, cached: str | None, remote: str, failed: bool
 ) -> None:
     plugin = tmp_path / "livekit" / "plugins" / "turn_detector"
     plugin.mkdir(parents=True)
@@ -183,13 +208,12 @@ def test_an_agent_whose_turn_detector_has_no_files_fails_at_the_start_and_says_w
     (plugin / "models.py").write_text(DETECTOR)
     (tmp_path / "huggingface_hub.py").write_text(HUB.format(found=cached))
     file = written(tmp_path, USES)
-    (tmp_path / "sitecustomize.py").write_text("import livekit.plugins.turn_detector")
     environment = {"LIVEKIT_REMOTE_EOT_URL": remote} if remote else {}
-    found = prewarmed(file, PYTHONPATH=str(tmp_path), **environment)
+    found = prewarmed(file, environment=environment, runs=USES, path=str(tmp_path))
     if not failed:
         assert found["failures"] == []
         return
-    ((line, message),) = found["failures"]  # type: ignore[misc]
+    ((line, message),) = found["failures"]
     assert line == 2
     assert message == (
         "livekit-plugins-turn-detector has no model files on this machine: livekit/turn-detector v1, "
