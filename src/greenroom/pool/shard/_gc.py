@@ -12,8 +12,10 @@ from typing import Any, Final
 from greenroom.pool.context import SCOPE, Scope
 
 THRESHOLDS: Final = (20_000, 50, 100)
-#: A full collection that is expected to take longer waits for an idle process, in seconds.
+#: A full collection that is expected to take longer, in seconds, waits until there are fewer sessions,
 BUDGET: Final = 0.008
+#: or until so many more of them have ended.
+PATIENCE: Final = 32
 
 
 class Collections:
@@ -50,7 +52,11 @@ class Collections:
 
 
 class GcPolicy:
-    """Keeps full collections out of calls.
+    """Keeps long collections out of calls.
+
+    What was loaded is set aside, so that a full collection looks at what sessions made and at nothing else. It runs
+    when a call has ended. Where even that takes too long it waits until no call is left, though not for ever: what
+    ended calls leave behind is memory.
 
     :param sessions: how many there are now.
     """
@@ -60,13 +66,15 @@ class GcPolicy:
         self._sessions = sessions
         self._before: tuple[int, int, int] | None = None
         self._due = False
-        self._cost = 0.0
+        self._per_session = 0.0
+        self._postponed = 0
 
     def start(self) -> None:
         """Set aside what was loaded, and collect rarely from now on."""
         self._before = gc.get_threshold()
         self._collect()
         gc.freeze()
+        self._per_session = 0.0
         gc.set_threshold(*THRESHOLDS)
 
     def stop(self) -> None:
@@ -84,12 +92,15 @@ class GcPolicy:
 
     def _run(self) -> None:
         self._due = False
-        if self._sessions() == 0:
+        if self._sessions() * self._per_session <= BUDGET or self._postponed >= PATIENCE:
             self._collect()
         else:
+            self._postponed += 1
             gc.collect(1)
 
     def _collect(self) -> None:
         started = time.perf_counter()
-        Context().run(gc.collect)
-        self._cost = time.perf_counter() - started
+        gc.collect()
+        if sessions := self._sessions():
+            self._per_session = (time.perf_counter() - started) / sessions
+        self._postponed = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import faulthandler
 import signal
 from collections.abc import Callable
@@ -105,10 +104,9 @@ class Instruments:
         self._sessions[launch.job_id] = session
         return session
 
-    def context_of(self, job_id: str) -> contextvars.Context | None:
-        """Return the context of a session that runs, ``None`` when there is none of that id."""
-        session = self._sessions.get(job_id)
-        return session.context if session is not None else None
+    def callbacks(self) -> int:
+        """Return how many callbacks the loop has run since the start."""
+        return self._meter.callbacks()
 
     def _ended(self, session: SessionInstruments) -> None:
         self._meter.close(session.scope)

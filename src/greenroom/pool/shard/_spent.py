@@ -126,6 +126,7 @@ class Meter:
         self.nobody: Any = self._new("")
         self._process = Averaged(window, self._readings.now(), self._readings.process())
         self._by_threads: deque[int] = deque()
+        self._callbacks = 0
         self._undo: Callable[[], None] | None = None
         self._unassigned = 0
         self._gone = 0
@@ -150,6 +151,7 @@ class Meter:
         account = self._accounts.pop(scope, None)
         if account is not None:
             self._gone += account.cpu + account.threads
+            self._callbacks += account.handles
 
     def account(self, scope: Scope | None) -> Account:
         """Return the account of a session, or nobody's."""
@@ -259,6 +261,10 @@ class Meter:
         """Return the resident memory of the process, in bytes."""
         return self._readings.resident()
 
+    def callbacks(self) -> int:
+        """Return how many callbacks were measured so far."""
+        return self._callbacks + int(self.nobody.handles) + sum(account.handles for account in self._accounts.values())
+
     def stop(self) -> None:
         """Leave callbacks alone."""
         if self._undo is not None:
@@ -271,6 +277,7 @@ class Meter:
         for account in accounts:
             seen = max(0, account.gained) / account.probes * account.handles if account.probes else 0.0
             account.weight = _FADING * account.weight + (1 - _FADING) * seen
+            self._callbacks += account.handles
             account.gained = account.probes = account.handles = 0
         total = sum(account.weight for account in accounts)
         if total > 0 and self._unassigned:
