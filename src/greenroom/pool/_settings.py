@@ -119,6 +119,8 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
         the default.
     :param watch: whether saving a file brings the new code into service.
     :param swap: whether calls in progress go over to new code between two turns, instead of ending on the old.
+    :param end_of_turn: whether the end-of-turn model inside livekit-agents is loaded once for all shards, 233 MB;
+        ``None`` leaves that to what the agents' code seems to use.
     :param first_prefix: whether of several agents whose name a room begins with the first registered is taken, as
         OpenRTC does, rather than the longest.
     """
@@ -146,6 +148,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     first_prefix: bool | None = None
     ffi_routing: bool = True
     gc_policy: bool = True
+    end_of_turn: bool | None = None
     heartbeat: Seconds = 5.0
     offer_timeout: Seconds = 3.0
     load_timeout: Seconds = 60.0

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from greenroom.config import ApiKey
+from greenroom.pool._settings import PoolSettings
 from greenroom.pool.shard._prewarm_source import imported_at, install_line, wants_end_of_turn
+from greenroom.pool.supervisor._generations import shard_settings
 
 pytestmark = pytest.mark.unit
 
@@ -181,6 +184,14 @@ def test_models_are_loaded_as_the_settings_the_environment_or_the_code_say_and_s
 ) -> None:
     found = prewarmed(written(tmp_path, source), **said)
     assert found == {"models": models, "threads": 0, "failures": []}
+
+
+@pytest.mark.parametrize(
+    ("said", "options"), [(None, {}), (True, {"end_of_turn": True}), (False, {"end_of_turn": False})]
+)
+def test_the_configuration_reaches_the_nursery(said: bool | None, options: dict[str, bool]) -> None:
+    settings = PoolSettings(url="ws://x", key=ApiKey(key="k", secret="s"), paths=(), end_of_turn=said)
+    assert shard_settings(settings, "").options == options
 
 
 def test_what_a_program_sets_for_itself_does_not_decide_for_the_others(prewarmed: Prewarm, tmp_path: Path) -> None:

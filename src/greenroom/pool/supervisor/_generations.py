@@ -289,4 +289,5 @@ def shard_settings(settings: PoolSettings, deployment: str) -> ShardSettings:
         ffi_routing=settings.ffi_routing,
         gc_policy=settings.gc_policy,
         deployment=deployment,
+        options={} if settings.end_of_turn is None else {"end_of_turn": settings.end_of_turn},
     )
