@@ -164,6 +164,13 @@ async def test_a_name_that_is_taken_is_told_with_who_has_it(tmp_path: Path) -> N
     assert failed(manifest, second).message == "the agent 'same' is in first.py already"
 
 
+async def test_unnamed_agents_are_called_after_their_files_and_directories(tmp_path: Path) -> None:
+    text = SERVER.format(options="")
+    files = write(tmp_path, sales__agent=text, support__agent=text, desk=text + text.replace("server", "other"))
+    manifest = await loaded(tmp_path, *files)
+    assert [agent.name for agent in manifest.agents] == ["sales-agent", "support-agent", "desk", "desk-2"]
+
+
 async def test_what_a_second_file_imports_from_the_first_is_the_firsts(tmp_path: Path) -> None:
     first, second = write(
         tmp_path,

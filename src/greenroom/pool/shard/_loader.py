@@ -9,7 +9,9 @@ import importlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +42,7 @@ _NO_AGENT: Final = (
     "or define an Agent class"
 )
 _RUNS: Final = re.compile(rb"\b(run_app|AgentPool|AgentServer)\b")
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _NO_ENTRYPOINT: Final = "its AgentServer has no entrypoint: decorate one with @server.rtc_session()"
 
 
@@ -71,6 +74,10 @@ class Loader:
                 self._load(path)
             except (Exception, SystemExit) as error:
                 self._fail(failure_of(path, error, self._roots))
+                # What it had no time to import is nobody's yet.
+                claims = {name: claim for name, claim in self._modules.items() if claim[1] == path}
+                for name in claims.keys() - sys.modules.keys():
+                    del self._modules[name]
         catalog.files |= {str(file) for path in self._paths for file in local_files(path)}
         catalog.files |= {str(path) for path in local_modules(self._roots).values()}
         catalog.options = merged(catalog.pools)
@@ -132,7 +139,7 @@ class Loader:
         parts = [(server, read_server(server)) for server in self._fresh(servers)]
         for server, each in parts:
             if each.entrypoint is not None:
-                self._add(_program(path, server, each, digest))
+                self._add(_program(path, server, each, digest, self._name(path, each.agent_name)))
         if parts and not found and not any(each.entrypoint for _, each in parts):
             self._fail(Failure(source=str(path), message=_NO_ENTRYPOINT))
 
@@ -181,6 +188,16 @@ class Loader:
                 self._keep.append(each)
                 yield each
 
+    def _name(self, path: Path, given: str) -> str:
+        """Return what the pool calls an agent: what it registers as, else the name of its file, made to fit."""
+        if given:
+            return given
+        alike = [other for other in self._paths if other.stem == path.stem]
+        name = path.stem if len(alike) == 1 else f"{path.parent.name}-{path.stem}"
+        name = _NO_NAME.sub("-", name).strip("-") or "agent"
+        taken = self.catalog.programs
+        return next(each for each in chain((name,), (f"{name}-{number}" for number in count(2))) if each not in taken)
+
     def _add(self, program: Program) -> None:
         known = self.catalog.programs.get(program.spec.name)
         if known is not None:
@@ -193,10 +210,10 @@ class Loader:
         self.catalog.failures.append(failure)
 
 
-def _program(path: Path, server: Any, parts: ServerParts, digest: str) -> Program:
+def _program(path: Path, server: Any, parts: ServerParts, digest: str, name: str) -> Program:
     return Program(
         spec=AgentSpec(
-            name=parts.agent_name or path.stem,
+            name=name,
             dispatch=parts.agent_name,
             kind=Kind.PROGRAM,
             source=str(path),
