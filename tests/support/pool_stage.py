@@ -88,12 +88,23 @@ class ShardStage(CallStage):
     advisor: Process
     asked: list[agent.Job] = field(default_factory=list)
     answers: dict[str, wire.Answer] = field(default_factory=dict)
+    heard: list[wire.Started | wire.Ended] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def serve(self) -> None:
         """Do for ever what the supervisor does with assignments, terminations and ends."""
         work = (self._answer(), self._launch(), self._end(), self._report())
         self.tasks = [asyncio.create_task(each) for each in work]
+
+    async def ended(self, job_id: str) -> wire.Ended:
+        """Wait for a job's end, and return how it ended."""
+
+        def found() -> wire.Ended | None:
+            ends = (told for told in self.heard if isinstance(told, wire.Ended) and told.job_id == job_id)
+            return next(ends, None)
+
+        told: wire.Ended = await self.until(found)
+        return told
 
     async def _answer(self) -> None:
         """Have the program's own filter answer each offer, where it has one."""
@@ -154,6 +165,7 @@ class ShardStage(CallStage):
     async def _report(self) -> None:
         while True:
             told = await self.shard.next((wire.Started, wire.Ended), within=3600)
+            self.heard.append(told)
             if isinstance(told, wire.Started):
                 await self.worker.report(told.job_id, agent.JS_RUNNING)
             else:
