@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from greenroom.pool._wire import Beat, Checkpoint, Ended, Fact, Launch, ShardSettings, Stalled
-from greenroom.pool.shard import _ffi, _upstream_session
+from greenroom.pool.shard import _ffi, _upstream_session, _upstream_vad
 from greenroom.pool.shard._followed import SessionInstruments
 from greenroom.pool.shard._gc import Collections, GcPolicy
 from greenroom.pool.shard._memory import proportional_and_unique
@@ -48,6 +48,7 @@ class Instruments:
         self._watch = StallWatch(loop, send, settings.stall, self._meter.tick)
         self._executor = ScopedExecutor(self._meter)
         self._unroute: Callable[[], None] | None = None
+        self._threaded_vad: Callable[[], None] | None = None
         self._beats = 0
         self._weighing: Future[tuple[int, int] | None] | None = None
         self._weight: tuple[int, int] | None = None
@@ -68,6 +69,8 @@ class Instruments:
             self._unroute = _ffi.route()
         if self._settings.gc_policy:
             self._policy.start()
+        if self._settings.inline_vad:
+            self._threaded_vad = _upstream_vad.install()
         self._watch.start()
 
     def stop(self) -> None:
@@ -78,6 +81,8 @@ class Instruments:
         self._collections.uninstall()
         if self._unroute is not None:
             self._unroute()
+        if self._threaded_vad is not None:
+            self._threaded_vad()
         self._executor.shutdown(wait=False, cancel_futures=True)
         faulthandler.unregister(signal.SIGUSR1)
 
@@ -103,10 +108,6 @@ class Instruments:
         self._meter.open(session.scope)
         self._sessions[launch.job_id] = session
         return session
-
-    def callbacks(self) -> int:
-        """Return how many callbacks the loop has run since the start."""
-        return self._meter.callbacks()
 
     def _ended(self, session: SessionInstruments) -> None:
         self._meter.close(session.scope)

@@ -54,7 +54,7 @@ class Account:
     """What was seen of one session. CPU in nanoseconds, memory in bytes."""
 
     __slots__ = (
-        *("average", "close", "cpu", "gained", "handles", "memory", "probe", "probes", "session", "shared"),
+        *("average", "close", "cpu", "gained", "memory", "probe", "probed", "seen", "session", "shared"),
         *("threads", "weight"),
     )
 
@@ -65,9 +65,9 @@ class Account:
         self.threads = 0
         self.shared = 0.0
         self.memory = 0
-        self.handles = 0
         self.probe = 1
-        self.probes = 0
+        self.probed = 0
+        self.seen = 0
         self.gained = 0
         self.close = 0
         self.weight = 0.0
@@ -126,7 +126,6 @@ class Meter:
         self.nobody: Any = self._new("")
         self._process = Averaged(window, self._readings.now(), self._readings.process())
         self._by_threads: deque[int] = deque()
-        self._callbacks = 0
         self._undo: Callable[[], None] | None = None
         self._unassigned = 0
         self._gone = 0
@@ -151,7 +150,6 @@ class Meter:
         account = self._accounts.pop(scope, None)
         if account is not None:
             self._gone += account.cpu + account.threads
-            self._callbacks += account.handles
 
     def account(self, scope: Scope | None) -> Account:
         """Return the account of a session, or nobody's."""
@@ -185,7 +183,7 @@ class Meter:
             account.cpu += took
             account.memory += gained
             account.gained += gained
-            account.probes += 1
+            account.probed += took
             if took >= self.long:
                 account.close = _CLOSE
             if account.close:
@@ -261,10 +259,6 @@ class Meter:
         """Return the resident memory of the process, in bytes."""
         return self._readings.resident()
 
-    def callbacks(self) -> int:
-        """Return how many callbacks were measured so far."""
-        return self._callbacks + int(self.nobody.handles) + sum(account.handles for account in self._accounts.values())
-
     def stop(self) -> None:
         """Leave callbacks alone."""
         if self._undo is not None:
@@ -275,10 +269,10 @@ class Meter:
         # Callbacks are short and many, so memory is read around few of them. What was gained between goes to the
         # sessions in proportion to what was seen of theirs.
         for account in accounts:
-            seen = max(0, account.gained) / account.probes * account.handles if account.probes else 0.0
-            account.weight = _FADING * account.weight + (1 - _FADING) * seen
-            self._callbacks += account.handles
-            account.gained = account.probes = account.handles = 0
+            rate = max(0, account.gained) / account.probed if account.probed else 0.0
+            account.weight = _FADING * account.weight + (1 - _FADING) * rate * (account.cpu - account.seen)
+            account.gained = account.probed = 0
+            account.seen = account.cpu
         total = sum(account.weight for account in accounts)
         if total > 0 and self._unassigned:
             for account in accounts:

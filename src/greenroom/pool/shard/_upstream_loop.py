@@ -7,6 +7,7 @@ scheduled; what its transports call directly is not seen.
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from asyncio import events
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +22,8 @@ _SCHEDULING: Final = {"call_soon": 0, "call_soon_threadsafe": 0, "call_later": 1
 class Measures(Protocol):
     """What is asked about callbacks.
 
-    An account counts its ``handles`` and the ``cpu`` that they took, in nanoseconds, and wants a callback looked at
-    when its ``probe`` counts down to zero.
+    An account sums up the ``cpu`` that its callbacks took, in nanoseconds, and wants one of them looked at when its
+    ``probe`` counts down to zero.
 
     :ivar nobody: the account of callbacks that belong to no session.
     :ivar long: nanoseconds from which a callback is told to :meth:`was_long`.
@@ -74,7 +75,6 @@ def _running_handles(run: Callable[[Any], None], by: Measures, scope: ContextVar
 
     def measured(handle: Any) -> None:
         account = account_of(handle._context.get(scope), nobody)
-        account.handles += 1
         if account.probe:
             account.probe -= 1
             if not account.probe:
@@ -96,7 +96,6 @@ def _running_callbacks(by: Measures, scope: ContextVar[Any]) -> Callable[..., No
 
     def measured(callback: Callable[..., Any], *arguments: Any) -> None:
         account = account_of(current(), nobody)
-        account.handles += 1
         if account.probe:
             account.probe -= 1
             if not account.probe:
@@ -124,17 +123,14 @@ _CODES: Final[frozenset[CodeType]] = frozenset(
 def _replace_scheduling(loop: Any, measured: Callable[..., None]) -> Callable[[], None]:
     def replaced(name: str) -> Callable[..., Any]:
         schedule = getattr(loop, name)
-        if _SCHEDULING[name]:
+        if not _SCHEDULING[name]:
+            # Native, as what it stands for: what is scheduled most is scheduled so.
+            return functools.partial(schedule, measured)
 
-            def later(when: float, callback: Any, *arguments: Any, context: Any = None) -> Any:
-                return schedule(when, measured, callback, *arguments, context=context)
+        def later(when: float, callback: Any, *arguments: Any, context: Any = None) -> Any:
+            return schedule(when, measured, callback, *arguments, context=context)
 
-            return later
-
-        def soon(callback: Any, *arguments: Any, context: Any = None) -> Any:
-            return schedule(measured, callback, *arguments, context=context)
-
-        return soon
+        return later
 
     for name, function in {name: replaced(name) for name in _SCHEDULING}.items():
         setattr(loop, name, function)
@@ -147,7 +143,7 @@ def _replace_scheduling(loop: Any, measured: Callable[..., None]) -> Callable[[]
 
 
 def running(thread: int) -> tuple[FrameType | None, Any, int]:
-    """Return the innermost frame of a loop's thread, the account whose callback it runs, and a number of that callback.
+    """Return a loop's thread's innermost frame, the account whose callback it runs, and what tells callbacks apart.
 
     The account is ``None`` when the thread runs none, or the loop is not measured.
     """
@@ -155,6 +151,6 @@ def running(thread: int) -> tuple[FrameType | None, Any, int]:
     while frame is not None:
         if frame.f_code in _CODES:
             account = frame.f_locals.get("account")
-            return innermost, account, account.handles if account is not None else 0
+            return innermost, account, account.cpu if account is not None else 0
         frame = frame.f_back
     return innermost, None, 0

@@ -66,7 +66,6 @@ class Bench:
 
     def run(self, scope: Scope | None, work: Callable[[], Any]) -> None:
         account = self.meter.account(scope)
-        account.handles += 1
         if account.probe:
             account.probe -= 1
             if not account.probe:
