@@ -82,7 +82,6 @@ class Loader:
         catalog.files |= {str(path) for path in local_modules(self._roots).values()}
         catalog.options = merged(catalog.pools)
         catalog.advice = Advisors(catalog.pools) if catalog.pools else None
-        catalog.inference = wanted()
         return catalog
 
     def warm(self, options: Mapping[str, Any]) -> None:
@@ -103,6 +102,8 @@ class Loader:
                 for name, program in self.catalog.programs.items()
                 if program.spec.source != failure.source
             }
+        # Not before: a model that no agent can use needs no process.
+        self.catalog.inference = wanted()
 
     def manifest(self) -> Manifest:
         """Return what the supervisor is told."""

@@ -20,6 +20,7 @@ from greenroom.errors import GreenroomError
 from greenroom.plugins import registry
 from greenroom.pool._model import Failure
 from greenroom.pool.shard._prewarm_source import imported_at, wants_end_of_turn
+from greenroom.pool.shard._upstream_inference import forget
 
 logger = logging.getLogger("greenroom.pool")
 
@@ -51,6 +52,8 @@ def prewarm(sources: Mapping[str, Collection[str]], options: Mapping[str, Any]) 
     """
     failures = tuple(failure for source, files in sources.items() if (failure := missing_model(source, files)))
     failed = {failure.source for failure in failures}
+    if failed:
+        forget(_TURN_DETECTOR)
     models = _models([files for source, files in sources.items() if source not in failed], options)
     if models:
         native = importlib.import_module("livekit.local_inference")

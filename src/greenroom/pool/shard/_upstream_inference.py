@@ -16,6 +16,13 @@ def wanted() -> bool:
     return bool(_InferenceRunner.registered_runners)
 
 
+def forget(package: str) -> None:
+    """Take out the models of a package that cannot be loaded."""
+    runners = _InferenceRunner.registered_runners
+    for method in [method for method, kind in runners.items() if f"{kind.__module__}.".startswith(f"{package}.")]:
+        del runners[method]
+
+
 def make_runners() -> tuple[dict[str, Any], dict[str, BaseException]]:
     """Return the runners that initialized, and what the others raised, each by its method."""
     runners: dict[str, Any] = {}
