@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("greenroom.pool")
 
 _LAST_WORDS: Final = 2.0
+_DEFAULTS: Final = ShardSettings()
 
 
 class SetUpError(Exception):
@@ -188,6 +189,7 @@ class Shard:
                 instruments,
                 tell=self._tell,
                 infer=lambda *question: self._infer(message.job_id, *question),
+                session_end_timeout=self._session_end_timeout(program),
                 shutdown_timeout=self._settings.shutdown_timeout,
             )
         except Exception as error:
@@ -199,6 +201,11 @@ class Shard:
         task = self._loop.create_task(self._run(session))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def _session_end_timeout(self, program: Program) -> float:
+        # What is configured goes before what the program says; the default of both is the same.
+        configured = self._settings.session_end_timeout
+        return configured if configured != _DEFAULTS.session_end_timeout else program.session_end_timeout
 
     async def _run(self, session: Session) -> None:
         job_id = session.launch.job_id

@@ -37,6 +37,7 @@ from greenroom.pool._wire import (
 )
 from greenroom.pool.shard._pipe import BlockingPipe
 from greenroom.pool.shard._program import Catalog
+from greenroom.pool.shard._scope import install_output
 from greenroom.pool.shard._upstream import probe
 
 logger = logging.getLogger("greenroom.pool")
@@ -73,6 +74,7 @@ class Nursery:
         if not isinstance(order, Load):
             return None
         self._settings = order.shard
+        install_output(order.shard)
         self._load(order)
         for end in (self._wake, self._woken):
             end.setblocking(False)

@@ -65,6 +65,7 @@ class Session:
         *,
         tell: Callable[[msgspec.Struct], None],
         infer: Callable[[str, str, bytes], None],
+        session_end_timeout: float,
         shutdown_timeout: float,
     ) -> None:
         self.launch = launch
@@ -84,6 +85,7 @@ class Session:
             process,
             instruments.context,
             now=time.time(),
+            session_end_timeout=session_end_timeout,
             on_room=instruments.on_room,
             on_entry=lambda: tell(Started(job_id=launch.job_id)),
             on_shutdown=instruments.shutdown,

@@ -131,6 +131,7 @@ class Job:
         context: contextvars.Context,
         *,
         now: float,
+        session_end_timeout: float,
         on_room: Callable[[Any], None],
         on_entry: Callable[[], None],
         on_shutdown: Callable[[str, bool], None],
@@ -164,7 +165,7 @@ class Job:
             lambda _process: None,
             entrypoint,
             program.session_end,
-            session_end_timeout=program.session_end_timeout,
+            session_end_timeout=session_end_timeout,
             executor_type=JobExecutorType.THREAD,
             simulation_end_fnc=program.simulation_end,
         )
