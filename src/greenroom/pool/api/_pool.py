@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom.errors import GreenroomError
 from greenroom.pool._model import Failure, Placement
 from greenroom.pool._settings import DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_SESSIONS, BreakerSettings
 from greenroom.pool.api import _capture, _config, _discovery, _hosting, _observing, _registering
@@ -26,6 +27,7 @@ from greenroom.pool.api._config import (
 from greenroom.pool.api._metrics import Metrics, MetricsStreamEvent, PoolRuntimeSnapshot
 from greenroom.pool.api._observing import SessionObserver
 from greenroom.pool.api._options import AgentRouter, IsolationMode, PoolOptions
+from greenroom.pool.api._providers import prepare
 from greenroom.pool.api._tenants import TenantConfigSource, TenantSource
 
 if TYPE_CHECKING:
@@ -373,3 +375,9 @@ class AgentPool:
 
     def _note_server(self) -> None:
         self._server_runs = True
+        # Plugins can only be imported by the main thread, which this is; its jobs run in others.
+        for config in self._agents.values():
+            try:
+                prepare(config)
+            except GreenroomError as error:
+                _log.error("agent cannot serve calls", extra={"agent": config.name, "problem": str(error)})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from greenroom.pool._model import EndKind, Kind
 from greenroom.pool._wire import Ended, Launch, Started
 from greenroom.pool.api import _host_face
+from greenroom.pool.context import PROVIDERS
 from greenroom.pool.shard._program import Program
 from greenroom.pool.shard._upstream_job import Job
 
@@ -79,6 +80,7 @@ class Session:
         self._job_task: asyncio.Task[None] | None = None
         self._tasks: set[weakref.ref[asyncio.Task[Any]]] = set()
         instruments.context.run(_owner.set, self._tasks)
+        instruments.context.run(PROVIDERS.set, launch.providers)
         self._job = Job(
             launch,
             program,
