@@ -7,6 +7,8 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -152,6 +154,11 @@ def _import(provider: str) -> Any:
             return None
     except ImportError:
         return None
+    if name not in sys.modules and threading.current_thread() is not threading.main_thread():
+        raise PluginError(
+            f"{distribution(provider)} can be imported on the main thread only",
+            fix="Call greenroom.plugins.prepare() with its id when the program starts",
+        )
     try:
         return importlib.import_module(name)
     except Exception as error:

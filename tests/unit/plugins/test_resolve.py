@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,15 @@ def test_a_plugin_of_livekit_that_cannot_be_imported_says_why(packages: Path) ->
     install_livekit_plugin(packages, "acme", "import nothing_like_it")
     with pytest.raises(PluginError, match=r"livekit-plugins-acme cannot be imported: ModuleNotFoundError: .*nothing"):
         resolve("stt", "acme/big")
+
+
+def test_a_plugin_of_livekit_is_not_imported_off_the_main_thread_and_says_what_to_do(packages: Path) -> None:
+    install_livekit_plugin(packages, "acme", LIVEKIT_PLUGIN)
+    with ThreadPoolExecutor() as threads:
+        with pytest.raises(PluginError, match=r"main thread only. Call greenroom.plugins.prepare\(\)"):
+            threads.submit(resolve, "stt", "acme/big").result()
+        prepare("stt", "acme/big")
+        assert threads.submit(resolve, "stt", "acme/big").result().said["model"] == "big"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from greenroom.config import ApiKey
-from greenroom.pool._settings import PoolSettings
+from greenroom.pool._settings import PoolSettings, TenantSettings, TenantsSettings
 from greenroom.pool.shard._prewarm_source import imported_at, install_line, wants_end_of_turn
 from greenroom.pool.supervisor._generations import shard_settings
 
@@ -192,6 +192,19 @@ def test_models_are_loaded_as_the_settings_the_environment_or_the_code_say_and_s
 def test_the_configuration_reaches_the_nursery(said: bool | None, options: dict[str, bool]) -> None:
     settings = PoolSettings(url="ws://x", key=ApiKey(key="k", secret="s"), paths=(), end_of_turn=said)
     assert shard_settings(settings, "").options == options
+
+
+def test_the_providers_of_tenants_are_imported_before_their_first_call(prewarmed: Prewarm, tmp_path: Path) -> None:
+    plugin = tmp_path / "livekit" / "plugins" / "acme"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text("class LLM: ...\nopen('imported', 'w').close()")
+    tenant = TenantSettings(providers={"llm": {"id": "acme", "api_key": "secret"}, "tts": "nobody/x"})
+    known = TenantsSettings(known={"ann": tenant})
+    settings = PoolSettings(url="ws://x", key=ApiKey(key="k", secret="s"), paths=(), tenants=known)
+    options = shard_settings(settings, "").options
+    assert options == {"prepare": [("llm", "acme"), ("tts", "nobody/x")]}
+    prewarmed(written(tmp_path, ""), options=options, path=str(tmp_path), runs=f"os.chdir({str(tmp_path)!r})")
+    assert (tmp_path / "imported").exists()
 
 
 def test_what_a_program_sets_for_itself_does_not_decide_for_the_others(prewarmed: Prewarm, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from greenroom.errors import GreenroomError
-from greenroom.plugins import registry
+from greenroom.plugins import prepare, registry
 from greenroom.pool._model import Failure
 from greenroom.pool.shard._prewarm_source import imported_at, wants_end_of_turn
 from greenroom.pool.shard._upstream_inference import forget
@@ -48,7 +48,8 @@ def prewarm(sources: Mapping[str, Collection[str]], options: Mapping[str, Any]) 
     """Load what sessions share. Called once, after every agent's file; starts no thread.
 
     :param sources: every local file that takes part in an agent, by the file that defines the agent.
-    :param options: ``end_of_turn``, ``True`` or ``False`` to decide whether that model is loaded.
+    :param options: ``end_of_turn``, ``True`` or ``False`` to decide whether that model is loaded; ``prepare``, the
+        kinds and ids of providers that tenants will want, whose modules are imported.
     """
     failures = tuple(failure for source, files in sources.items() if (failure := missing_model(source, files)))
     failed = {failure.source for failure in failures}
@@ -62,6 +63,11 @@ def prewarm(sources: Mapping[str, Collection[str]], options: Mapping[str, Any]) 
             native.init_eot()
     # Plugins are imported here, on the main thread and once for all shards.
     registry()
+    for kind, name in options.get("prepare", ()):
+        try:
+            prepare(kind, name, inference=True)
+        except (GreenroomError, ImportError):
+            logger.warning("a tenant's provider cannot be used", extra={"kind": kind, "id": name}, exc_info=True)
     logger.info("models are loaded", extra={"models": models})
     return Prewarmed(models=models, failures=failures)
 

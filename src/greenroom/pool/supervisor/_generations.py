@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from greenroom.errors import GreenroomError
 from greenroom.pool._model import AgentSpec, Manifest, Placement
@@ -289,5 +289,15 @@ def shard_settings(settings: PoolSettings, deployment: str) -> ShardSettings:
         ffi_routing=settings.ffi_routing,
         gc_policy=settings.gc_policy,
         deployment=deployment,
-        options={} if settings.end_of_turn is None else {"end_of_turn": settings.end_of_turn},
+        options=_prewarm_options(settings),
     )
+
+
+def _prewarm_options(settings: PoolSettings) -> dict[str, Any]:
+    """Return what is to be loaded before there are shards; ids of providers, and no option of one."""
+    found: dict[str, Any] = {} if settings.end_of_turn is None else {"end_of_turn": settings.end_of_turn}
+    known = (item for tenant in settings.tenants.known.values() for item in tenant.providers.items())
+    ids = {(kind, said.get("id") if isinstance(said, dict) else said) for kind, said in known}
+    if wanted := sorted((kind, name) for kind, name in ids if isinstance(name, str)):
+        found["prepare"] = wanted
+    return found
