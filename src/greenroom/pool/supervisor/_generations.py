@@ -224,11 +224,15 @@ class Generations:
                 shard.process.kill()
         await generation.nursery.quit()
 
-    async def close(self) -> None:
-        """End everything that is left. Idempotent."""
+    def fork_no_more(self) -> None:
+        """Put nothing in the place of what ends from now on."""
         self._closed = True
         for timer in self._timers:
             timer.cancel()
+
+    async def close(self) -> None:
+        """End everything that is left. Idempotent."""
+        self.fork_no_more()
         for generation in self.all():
             await self.drop(generation.number)
         if self._loading is not None:
@@ -288,6 +292,7 @@ def shard_settings(settings: PoolSettings, deployment: str) -> ShardSettings:
         shutdown_timeout=settings.shutdown_timeout,
         ffi_routing=settings.ffi_routing,
         gc_policy=settings.gc_policy,
+        inline_vad=settings.inline_vad,
         deployment=deployment,
         options=_prewarm_options(settings),
     )

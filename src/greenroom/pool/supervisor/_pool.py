@@ -420,6 +420,7 @@ class Pool:
             self._listeners.remove(news.set)
 
     async def _end_processes(self) -> None:
+        self._generations.fork_no_more()
         shards = self._shards.all()
         for shard in shards:
             shard.retire()
