@@ -126,6 +126,8 @@ class Meter:
         self.nobody: Any = self._new("")
         self._process = Averaged(window, self._readings.now(), self._readings.process())
         self._by_threads: deque[int] = deque()
+        self._by_loop = 0
+        self._at_work = 0
         self._undo: Callable[[], None] | None = None
         self._unassigned = 0
         self._gone = 0
@@ -172,6 +174,7 @@ class Meter:
     def probe(self, run: Callable[..., Any], arguments: tuple[Any, ...], account: Any) -> None:
         """Run a callback and look at it closely."""
         readings = self._readings
+        self._memory_mark += self._gained_by_threads()
         memory, used = readings.private(), readings.thread()
         self._unassigned += memory - self._memory_mark
         try:
@@ -179,10 +182,11 @@ class Meter:
         finally:
             took = readings.thread() - used
             self._memory_mark = readings.private()
-            gained = self._memory_mark - memory
+            gained = self._memory_mark - memory - self._gained_by_threads()
             account.cpu += took
             account.memory += gained
             account.gained += gained
+            self._by_loop += gained
             account.probed += took
             if took >= self.long:
                 account.close = _CLOSE
@@ -217,25 +221,34 @@ class Meter:
     def run_in_thread(self, account: Account, work: Callable[[], T]) -> T:
         """Run ``work`` on this thread for a session."""
         readings = self._readings
-        used, memory, (mine, everyone) = readings.thread(), readings.private(), readings.faults()
+        self._at_work += 1
+        used, memory, by_loop, before = readings.thread(), readings.private(), self._by_loop, readings.faults()
+        alone = self._at_work == 1
         try:
             return work()
         finally:
-            mine_after, everyone_after = readings.faults()
-            if everyone_after > everyone:
-                # Other threads touch memory meanwhile; this one answers for its part.
-                gained = (readings.private() - memory) * (mine_after - mine) // (everyone_after - everyone)
-                account.memory += gained
-                self._by_threads.append(gained)
+            gained = readings.private() - memory - (self._by_loop - by_loop)
+            if not (alone and self._at_work == 1):
+                # Several threads touch memory; this one answers for its part.
+                mine, everyone = (now - then for now, then in zip(readings.faults(), before, strict=True))
+                gained = gained * mine // everyone if everyone else 0
+            self._at_work -= 1
+            account.memory += gained
+            self._by_threads.append(gained)
             account.threads += readings.thread() - used
+
+    def _gained_by_threads(self) -> int:
+        gained = 0
+        while self._by_threads:
+            gained += self._by_threads.popleft()
+        return gained
 
     # --- sums
 
     def tick(self) -> None:
         """Bring the marks up to date and choose what to look at closely; several times a second, on the loop."""
         self._mark()
-        while self._by_threads:
-            self._memory_mark += self._by_threads.popleft()
+        self._memory_mark += self._gained_by_threads()
         for account in (self.nobody, *self._accounts.values()):
             if not account.probe:
                 account.probe = random.randint(1, _SPARSE)  # noqa: S311 - chooses samples, keeps no secret
