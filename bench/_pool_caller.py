@@ -51,6 +51,7 @@ def _cycle() -> np.ndarray:
 @dataclass
 class _Caller:
     number: int
+    agent: str
     room: rtc.Room = field(default_factory=rtc.Room)
     name: str = ""
     began: float = 0.0
@@ -64,7 +65,7 @@ class _Caller:
     async def call(self, url: str) -> None:
         """Join with the microphone on, have an agent sent for, and wait until it is heard."""
         self.name = f"bench-{self.number}-{uuid.uuid4().hex[:8]}"
-        agents = api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name="bench")])
+        agents = api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name=self.agent)])
         grants = api.VideoGrants(room_join=True, room=self.name)
         bearer = api.AccessToken(KEY, SECRET).with_identity("caller").with_grants(grants).with_room_config(agents)
         self.room.on("track_subscribed", self._hear)
@@ -128,10 +129,10 @@ class _Callers:
         self._url = url
         self._callers: list[_Caller] = []
 
-    async def call(self, more: int, at_once: int) -> dict[str, Any]:
+    async def call(self, more: int, at_once: int, agent: str) -> dict[str, Any]:
         """Add callers; tell of each when it came and when it heard the agent, or why not."""
         seats = asyncio.Semaphore(at_once)
-        fresh = [_Caller(len(self._callers) + number) for number in range(more)]
+        fresh = [_Caller(len(self._callers) + number, agent) for number in range(more)]
         self._callers += fresh
         failures: list[str] = []
 
@@ -177,7 +178,7 @@ async def main(url: str) -> None:
     while line := await reader.readline():
         order = json.loads(line)
         if "call" in order:
-            answer = await callers.call(order["call"], order.get("at_once", AT_ONCE))
+            answer = await callers.call(order["call"], order.get("at_once", AT_ONCE), order.get("agent", "bench"))
         elif "count" in order:
             answer = callers.count()
         else:

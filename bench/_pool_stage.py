@@ -87,9 +87,9 @@ class Callers:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
-    async def call(self, number: int, at_once: int = 2) -> dict[str, Any]:
+    async def call(self, number: int, at_once: int = 2, agent: str = "bench") -> dict[str, Any]:
         """Have more people call; returns once all have heard the agent, or given up."""
-        return await self._ask({"call": number, "at_once": at_once})
+        return await self._ask({"call": number, "at_once": at_once, "agent": agent})
 
     async def count(self) -> list[float]:
         """Return how many seconds of sound each has heard since the last time."""

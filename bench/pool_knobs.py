@@ -14,6 +14,7 @@ KNOBS = {
     "all on": "",
     "events not routed": "ffi_routing = false",
     "the collector as Python has it": "gc_policy = false",
+    "a thread for each VAD": "inline_vad = false",
 }
 
 

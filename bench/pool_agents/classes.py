@@ -6,6 +6,7 @@ multilingual turn detector is a name: sessions take turns by VAD.
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 
@@ -30,7 +31,7 @@ def stand_in() -> None:
 
 def main() -> None:
     stand_in()
-    pool = AgentPool(agent_name="bench", max_concurrent_sessions=500, port=0)
+    pool = AgentPool(agent_name=os.environ.get("BENCH_AGENT", "bench"), max_concurrent_sessions=500, port=0)
     pool.add("bench", Scripted, greeting=GREETING, session_kwargs={"turn_handling": TURNS})
     pool.run()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from _meter import tell
 from _script import GREETING, Scripted
 from livekit.agents import AgentServer, AgentSession, JobContext, cli
@@ -10,7 +12,7 @@ from livekit.agents import AgentServer, AgentSession, JobContext, cli
 server = AgentServer(load_fnc=lambda: 0.0, host="127.0.0.1", port=0)
 
 
-@server.rtc_session(agent_name="bench")
+@server.rtc_session(agent_name=os.environ.get("BENCH_AGENT", "bench"))
 async def entrypoint(ctx: JobContext) -> None:
     tell("job", room=ctx.job.room.name)
     await ctx.connect()

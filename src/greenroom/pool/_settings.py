@@ -148,6 +148,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     first_prefix: bool | None = None
     ffi_routing: bool = True
     gc_policy: bool = True
+    inline_vad: bool = True
     end_of_turn: bool | None = None
     heartbeat: Seconds = 5.0
     offer_timeout: Seconds = 3.0

@@ -41,6 +41,7 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param window: seconds over which CPU is averaged.
     :param ffi_routing: whether events of livekit-rtc go only to whom they concern.
     :param gc_policy: whether the garbage collector waits for idle moments.
+    :param inline_vad: whether livekit-agents' own VAD is asked on the loop, without a thread of its own.
     :param deployment: the version that users of this code see.
     """
 
@@ -53,6 +54,7 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_timeout: float = 10.0
     ffi_routing: bool = True
     gc_policy: bool = True
+    inline_vad: bool = True
     deployment: str = ""
     options: dict[str, Any] = {}
 

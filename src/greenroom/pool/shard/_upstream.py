@@ -72,7 +72,7 @@ _SET: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 #: Modules beside this one that look for themselves.
-_PARTS: Final = ("_upstream_ffi", "_upstream_loop", "_upstream_session")
+_PARTS: Final = ("_upstream_ffi", "_upstream_loop", "_upstream_session", "_upstream_vad")
 
 
 def probe() -> dict[str, str]:

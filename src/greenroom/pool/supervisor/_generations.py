@@ -293,6 +293,7 @@ def shard_settings(settings: PoolSettings, deployment: str) -> ShardSettings:
         ffi_routing=settings.ffi_routing,
         gc_policy=settings.gc_policy,
         inline_vad=settings.inline_vad,
+        inline_vad=settings.inline_vad,
         deployment=deployment,
         options=_prewarm_options(settings),
     )
