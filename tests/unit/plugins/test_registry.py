@@ -142,6 +142,14 @@ def test_a_description_is_found_by_an_id_with_a_voice_or_a_model() -> None:
         describe("offline/flit")
 
 
+def test_the_page_names_every_kind_and_every_protocol() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text()
+    table = page.partition("| kind | a part is |")[2].partition("\n\n")[0]
+    for kind in Kind:
+        assert f"`{kind}`" in table
+        assert kind is Kind.TOOL or gives(kind).rpartition(".")[2] in table or kind is Kind.TURN_DETECTOR
+
+
 def test_every_kind_says_what_its_parts_have_to_give() -> None:
     plugin = Plugin()
     for kind in Kind:
