@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from livekit import rtc
 from greenroom.cli.token import room_config
 from greenroom.config import ApiKey
 from greenroom.grants import VideoGrant, mint
+from support.console import console_of
 from support.following import PATIENCE, until
 from support.program import greenroom, none_left, outcome
 from support.session_stage import WAITER
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("control")]
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "agents" / "front_desk.py"
 KEY = ApiKey(key="house", secret="a-secret-of-thirty-two-characters")
 FILE = """
 port = {server}
@@ -94,3 +97,23 @@ async def test_nothing_that_can_run_is_one_line_and_status_two(tmp_path: Path) -
     status, lines = await outcome("agents", "broken.py", "--url", "ws://127.0.0.1:1", cwd=tmp_path)
     assert status == 2
     assert any("broken.py:2" in line for line in lines)
+
+
+async def test_livekits_console_finds_an_agent_at_its_end() -> None:
+    async with console_of(sys.executable, "-m", "greenroom", "console", str(EXAMPLE)) as console:
+        assert await console.spoken() == "Hello, this is the front desk of Harbour Clinic. How can I help you?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--connect-addr", "127.0.0.1:1"], "No file is named"),
+        (["nowhere.py", "--connect-addr", "127.0.0.1:1"], "'nowhere.py' is no file"),
+        (["waiter.py", "--connect-addr", "here"], "--connect-addr 'here' is not HOST:PORT"),
+    ],
+)
+async def test_what_is_no_console_is_said(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "waiter.py").write_text(WAITER)
+    status, lines = await outcome("console", *arguments, cwd=tmp_path)
+    assert status == 2
+    assert said in lines[0]

@@ -179,6 +179,8 @@ def talk(
     microphone: str | None = None,
     speaker: str | None = None,
     list_devices: Annotated[bool, Parameter(negative=())] = False,
+    connect_addr: str | None = None,
+    record: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     options: Annotated[CallOptions | None, Parameter(name="*")] = None,
 ) -> int:
@@ -206,6 +208,10 @@ def talk(
         Where the agent is heard: a device, a WAV file to write, or none. Implies --voice.
     list_devices
         Print the microphones and loudspeakers of this machine, and end.
+    connect_addr
+        Run the agent of this file for the console of LiveKit's CLI, which listens here as HOST:PORT.
+    record
+        With --connect-addr: let livekit-agents record the session.
     as_json
         Print a JSON object per event; lines are read as from a pipe.
     """
@@ -213,6 +219,10 @@ def talk(
 
     if list_devices:
         return list_devices_command()
+    if connect_addr is not None:
+        from greenroom.cli.console import console_command  # noqa: PLC0415
+
+        return console_command(agent, connect_addr, record=record)
     request = TalkRequest(
         agent=agent or "",
         room=room,

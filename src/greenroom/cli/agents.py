@@ -29,7 +29,7 @@ def agents_command(paths: Sequence[Path], options: PoolOptions, ways: PoolWays, 
     settings = pool_settings(said, options)
     reread = Reread(said, paths, options, ways, watch=watch)
     require_paths(settings.paths)
-    _require_livekit_agents()
+    require_livekit_agents("greenroom agents")
     from greenroom.pool.supervisor import run_pool  # noqa: PLC0415 - mistakes are told before
 
     return run(run_pool(settings, announce_ready, on_output=tell, cost_of=cost_so_far, reread=reread))
@@ -67,10 +67,11 @@ def tell(output: Output) -> None:
 _HIDDEN = frozenset({"message", "level", "name", "timestamp", "at", "pid", "agent", "source", "fields"})
 
 
-def _require_livekit_agents() -> None:
+def require_livekit_agents(command: str) -> None:
+    """Check that the packages are there. Raises :class:`MissingExtraError`."""
     try:
         found = importlib.util.find_spec("livekit.agents")
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise MissingExtraError("greenroom agents", "agents")
+        raise MissingExtraError(command, "agents")
