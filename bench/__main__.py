@@ -25,6 +25,7 @@ from bench import (
     pool_held,
     pool_idle,
     pool_knobs,
+    pool_truth,
     rooms,
     server,
     speech,
@@ -57,6 +58,7 @@ BENCHES = {
     "pool-idle": pool_idle.run,
     "pool-burst": pool_burst.run,
     "pool-knobs": pool_knobs.run,
+    "pool-truth": pool_truth.run,
 }
 
 

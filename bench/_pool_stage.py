@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -122,7 +123,7 @@ class Stage:
 
     @contextlib.asynccontextmanager
     async def runs(self, executor: Executor) -> AsyncIterator[Running]:
-        """Run an executor from its start until nothing of it is left."""
+        """Run an executor from its start until nothing of it is left; the URL is that of its own HTTP port."""
         log = self.folder / f"{executor.name.replace(' ', '-')}-{time.monotonic_ns()}.log"
         started = time.perf_counter()
         with log.open("wb") as output:
@@ -136,8 +137,10 @@ class Stage:
                 start_new_session=True,
             )
         try:
-            await _said(process, log, executor.ready)
-            yield Running(process, self.server.url, time.perf_counter() - started, started)
+            text = await _said(process, log, executor.ready)
+            seconds = time.perf_counter() - started
+            address = re.search(r"^ready (http://\S+)", text, re.MULTILINE)
+            yield Running(process, address[1] if address else "", seconds, started)
         except BaseException:
             if keep := os.environ.get("BENCH_KEEP_LOGS"):
                 (Path(keep) / log.name).write_bytes(log.read_bytes())
@@ -155,13 +158,14 @@ class Stage:
             self.watch.unlink()
 
 
-async def _said(process: asyncio.subprocess.Process, log: Path, words: str) -> None:
-    """Wait until a log holds some words; what foreign programs say is not ours to choose."""
+async def _said(process: asyncio.subprocess.Process, log: Path, words: str) -> str:
+    """Wait until a log holds some words, and return it; what foreign programs say is not ours to choose."""
     async with asyncio.timeout(PATIENCE):
-        while words not in _text(log):
+        while words not in (text := _text(log)):
             if process.returncode is not None:
                 raise RuntimeError(f"an executor ended before it was ready:\n{_text(log)[-3000:]}")
             await asyncio.sleep(0.05)
+    return text
 
 
 def _text(log: Path) -> str:

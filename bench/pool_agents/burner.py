@@ -22,7 +22,11 @@ async def entrypoint(ctx: JobContext) -> None:
     # Written to, or the system would not give it.
     held = [bytearray(b"x" * 1_000_000) for _ in range(wish["mb"])]
     over = asyncio.Event()
-    ctx.add_shutdown_callback(_callback(over))
+
+    async def ended() -> None:
+        over.set()
+
+    ctx.add_shutdown_callback(ended)
     used, told = 0.0, time.monotonic()
     while not over.is_set():
         began = time.thread_time()
@@ -33,13 +37,6 @@ async def entrypoint(ctx: JobContext) -> None:
             tell("used", room=ctx.job.room.name, cpu=used, mb=len(held))
             told = time.monotonic()
         await asyncio.sleep(PERIOD * (1 - wish["cpu"]))
-
-
-def _callback(over: asyncio.Event):  # type: ignore[no-untyped-def]
-    async def ended() -> None:
-        over.set()
-
-    return ended
 
 
 if __name__ == "__main__":
