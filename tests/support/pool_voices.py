@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import sys
@@ -51,6 +52,9 @@ async def entrypoint(ctx: JobContext) -> None:
         await asyncio.sleep(3600)
     elif mode == "block":
         time.sleep(1.5)  # noqa: ASYNC251 - it is what is looked for
+    elif mode == "seize":
+        logger.info("seizing")
+        ctypes.PyDLL(None).usleep(30_000_000)
     await speak(mine)
     ctx.shutdown("said everything")
 

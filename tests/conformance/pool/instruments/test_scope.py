@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -99,6 +102,21 @@ async def test_who_blocks_the_loop_is_named_with_the_line(shard: Process) -> Non
     assert over.seconds > 1.3
     assert over.job_id == job_id
     await ended(shard, job_id)
+
+
+async def test_native_code_that_lets_no_thread_run_tells_where_it_was_called(shard: Process) -> None:
+    job_id = launch(shard, 500, "seize")
+    await written(shard, '"seizing"')
+    os.kill(shard.pid, signal.SIGUSR1)
+    line = next(number for number, text in enumerate(PROGRAM.read_text().splitlines(), 1) if "usleep" in text)
+    await written(shard, f'File "{PROGRAM}", line {line} in entrypoint')
+    await ended(shard, job_id)
+
+
+async def written(shard: Process, words: str) -> None:
+    async with asyncio.timeout(20):
+        while words not in shard.printed:  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.02)
 
 
 async def test_who_works_and_who_holds_memory_is_told_from_the_others(shard: Process) -> None:
