@@ -20,7 +20,7 @@ from greenroom.pool.api._capture import Capture
 from greenroom.pool.api._config import PROVIDER_KINDS, AgentConfig
 from greenroom.pool.api._discovery import agents_of, failure_of, local_agents
 from greenroom.pool.api._providers import note_makers
-from greenroom.pool.api._session import concluded, run_session, shutdown_reason
+from greenroom.pool.api._session import concluded, run_session
 from greenroom.pool.api._turns import fill_userdata
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ __all__ = [
     "note_makers",
     "programs_of",
     "set_up",
-    "shutdown_reason",
     "specs",
     "try_instantiate",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -26,8 +28,18 @@ if TYPE_CHECKING:
     from livekit.agents import Agent, AgentSession, CloseEvent, JobContext
 
 _log = logging.getLogger("greenroom.pool")
-#: A shutdown reason that begins with one of these is somebody else's doing, neither the caller's nor the agent's.
-_CANCELLED: Final = (EndKind.POLICY, EndKind.DRAINED, EndKind.KILLED, EndKind.TERMINATED)
+_STATUS: Final = {
+    EndKind.USER: SessionStatus.SUCCESS,
+    EndKind.AGENT: SessionStatus.SUCCESS,
+    EndKind.SETUP: SessionStatus.FAILED,
+    EndKind.PROVIDER: SessionStatus.FAILED,
+    EndKind.TOOL: SessionStatus.FAILED,
+    EndKind.CODE: SessionStatus.FAILED,
+    EndKind.POLICY: SessionStatus.CANCELLED,
+    EndKind.DRAINED: SessionStatus.CANCELLED,
+    EndKind.KILLED: SessionStatus.CANCELLED,
+    EndKind.TERMINATED: SessionStatus.CANCELLED,
+}
 #: What livekit-agents' own runner says when its worker ends a job.
 _STOCK_CANCELLED: Final = "parent process shutdown"
 
@@ -59,7 +71,8 @@ class _Call:
     info: SessionInfo
     error: BaseException | None = None
     closed: bool = False
-    told: bool = field(default=False)
+    told: bool = False
+    context: Context = field(default_factory=copy_context)
 
     def fail(self, error: BaseException) -> None:
         """Note what the session failed of; the first counts."""
@@ -74,16 +87,17 @@ class _Call:
         if isinstance(problem, BaseException):
             self.fail(problem)
 
-    async def end(self, reason: str) -> None:
-        """Tell that the session is over, unless it goes on elsewhere."""
+    async def end(self, status: SessionStatus | None) -> None:
+        """Tell that the session is over; of one without a status, which goes on elsewhere, nobody is told."""
         if self.told:
             return
         self.told = True
         _calls.pop(self.info.job_id, None)
         self.cast.metrics.session_finished(self.info.agent_name, self.info.tenant)
-        if reason.startswith(f"{EndKind.MOVED}:"):
+        if status is None:
             return
-        outcome = outcome_of(self.info, self.error, reason, now=time.time())
+        now = time.time()
+        outcome = SessionOutcome(status, self.error, now, max(now - self.info.started_at, 0.0))
         await observing.tell_end(self.cast.observers, self.info, outcome, bound=self.cast.observer_timeout)
 
 
@@ -92,25 +106,18 @@ _calls: dict[str, _Call] = {}
 
 
 async def concluded(job_id: str, kind: EndKind) -> None:
-    """Tell the end of a session that was killed before it could; of any other it is told already."""
+    """Tell the observers of a shard's session that it is over, and how: the shard knows, its job does not."""
     call = _calls.get(job_id)
     if call is not None:
-        await call.end(shutdown_reason(kind, ""))
+        status = _STATUS.get(kind)
+        await asyncio.get_running_loop().create_task(call.end(status), context=call.context)
 
 
-def outcome_of(info: SessionInfo, error: BaseException | None, reason: str, *, now: float) -> SessionOutcome:
-    """Return how a session ended: of an error, or of what ended its job."""
-    status = SessionStatus.SUCCESS
-    if error is not None and isinstance(error, Exception):
-        status = SessionStatus.FAILED
-    elif error is not None or reason == _STOCK_CANCELLED or reason.startswith(tuple(f"{kind}:" for kind in _CANCELLED)):
-        status = SessionStatus.CANCELLED
-    return SessionOutcome(status, error, now, max(now - info.started_at, 0.0))
-
-
-def shutdown_reason(kind: EndKind, reason: str) -> str:
-    """Return the words with which a job is shut down from outside, so that observers are told the truth."""
-    return f"{kind}: {reason}" if reason else f"{kind}:"
+def status_of(error: BaseException | None, reason: str) -> SessionStatus:
+    """Return how a job ended that stock livekit-agents ran: of an error, or with the words of its shutdown."""
+    if isinstance(error, Exception):
+        return SessionStatus.FAILED
+    return SessionStatus.CANCELLED if error is not None or reason == _STOCK_CANCELLED else SessionStatus.SUCCESS
 
 
 def session_info(offer: Offer, agent: str, deployment: str | None) -> SessionInfo:
@@ -142,9 +149,10 @@ async def run_session(cast: Cast, ctx: JobContext, name: str) -> None:
     cast.metrics.session_started(config.name, call.info.tenant)
 
     async def end(reason: str) -> None:
-        await call.end(reason)
+        await call.end(status_of(call.error, reason))
 
-    ctx.add_shutdown_callback(end)
+    if context.current_scope() is None:
+        ctx.add_shutdown_callback(end)
     try:
         await _begin(call, config, ctx)
     except BaseException as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from greenroom.pool._model import EndKind, Kind
+from greenroom.pool._model import EndKind
 from greenroom.pool._wire import Ended, Launch, Started
 from greenroom.pool.api import _host_face
 from greenroom.pool.context import PROVIDERS
@@ -70,7 +70,6 @@ class Session:
         shutdown_timeout: float,
     ) -> None:
         self.launch = launch
-        self._kind = program.spec.kind
         self._instruments = instruments
         self._tell = tell
         self._shutdown_timeout = shutdown_timeout
@@ -125,9 +124,7 @@ class Session:
             return
         self._ending = True
         self._instruments.asked_to_end(kind, reason)
-        # A program's shutdown callbacks get the words they would get from stock; those of classes are ours.
-        ours = self._kind is Kind.CLASS
-        self._job.shut_down(_host_face.shutdown_reason(kind, reason) if ours else reason)
+        self._job.shut_down(reason)
 
     def move(self, patience: float) -> None:
         """End the session as soon as nobody speaks, to go on elsewhere."""
