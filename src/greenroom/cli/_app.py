@@ -15,6 +15,7 @@ from greenroom.cli._log_app import log
 from greenroom.cli._options import (
     ApiOptions,
     CallOptions,
+    ConsoleOptions,
     ControlOptions,
     DevOptions,
     KeyOptions,
@@ -22,6 +23,7 @@ from greenroom.cli._options import (
     PoolWays,
     ServerOptions,
     SessionsRequest,
+    SoundOptions,
     TopAsked,
 )
 from greenroom.cli._plugins_app import plugins
@@ -175,13 +177,9 @@ def talk(
     name: str | None = None,
     metadata: str | None = None,
     timeout: float = 30.0,
-    voice: Annotated[bool, Parameter(negative=())] = False,
-    microphone: str | None = None,
-    speaker: str | None = None,
-    list_devices: Annotated[bool, Parameter(negative=())] = False,
-    connect_addr: str | None = None,
-    record: Annotated[bool, Parameter(negative=())] = False,
+    sound: Annotated[SoundOptions | None, Parameter(name="*")] = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
+    console: Annotated[ConsoleOptions | None, Parameter(name="*")] = None,
     options: Annotated[CallOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Call an agent from the terminal, in text or by voice.
@@ -199,39 +197,27 @@ def talk(
         Your metadata.
     timeout
         Seconds to wait for the agent, and for its answers to lines from a pipe.
-    voice
-        Speak and listen; typed lines are said too. /mute or Ctrl-T turns the microphone off and on.
-    microphone
-        What is listened to: a device by number or part of its name, a WAV file that is said once the agent
-        listens, or none. Implies --voice.
-    speaker
-        Where the agent is heard: a device, a WAV file to write, or none. Implies --voice.
-    list_devices
-        Print the microphones and loudspeakers of this machine, and end.
-    connect_addr
-        Run the agent of this file for the console of LiveKit's CLI, which listens here as HOST:PORT.
-    record
-        With --connect-addr: let livekit-agents record the session.
     as_json
         Print a JSON object per event; lines are read as from a pipe.
     """
-    from greenroom.cli.talk import TalkRequest, list_devices_command, talk_command  # noqa: PLC0415
-
-    if list_devices:
-        return list_devices_command()
-    if connect_addr is not None:
+    sound = sound or SoundOptions()
+    if console is not None and console.connect_addr is not None:
         from greenroom.cli.console import console_command  # noqa: PLC0415
 
-        return console_command(agent, connect_addr, record=record)
+        return console_command(agent, console.connect_addr, record=console.record)
+    from greenroom.cli.talk import TalkRequest, list_devices_command, talk_command  # noqa: PLC0415
+
+    if sound.list_devices:
+        return list_devices_command()
     request = TalkRequest(
         agent=agent or "",
         room=room,
         name=name,
         metadata=metadata,
         timeout=timeout,
-        voice=voice,
-        microphone=microphone,
-        speaker=speaker,
+        voice=sound.voice,
+        microphone=sound.microphone,
+        speaker=sound.speaker,
     )
     return talk_command(options or CallOptions(), request, as_json=as_json)
 

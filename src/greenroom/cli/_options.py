@@ -100,6 +100,45 @@ class CallOptions(KeyOptions):
 
 
 @dataclass(kw_only=True)
+class SoundOptions:
+    """How a call is heard and spoken in.
+
+    Parameters
+    ----------
+    voice
+        Speak and listen; typed lines are said too. /mute or Ctrl-T turns the microphone off and on.
+    microphone
+        What is listened to: a device by number or part of its name, a WAV file that is said once the agent
+        listens, or none. Implies --voice.
+    speaker
+        Where the agent is heard: a device, a WAV file to write, or none. Implies --voice.
+    list_devices
+        Print the microphones and loudspeakers of this machine, and end.
+    """
+
+    voice: bool = False
+    microphone: str | None = None
+    speaker: str | None = None
+    list_devices: bool = False
+
+
+@dataclass(kw_only=True)
+class ConsoleOptions:
+    """An agent for the console of LiveKit's CLI.
+
+    Parameters
+    ----------
+    connect_addr
+        Run the agent of this file for the console of LiveKit's CLI, which listens here as HOST:PORT.
+    record
+        With --connect-addr: let livekit-agents record the session.
+    """
+
+    connect_addr: str | None = None
+    record: bool = False
+
+
+@dataclass(kw_only=True)
 class PoolOptions(KeyOptions):
     """Options of ``greenroom agents``.
 
