@@ -138,7 +138,7 @@ class Generations:
         if isinstance(found, NoPlace):
             return found.why
         if isinstance(found, NeedShard):
-            if generation is None or not generation.nursery.alive:
+            if generation is None or self._closed or not generation.nursery.alive:
                 return "nothing can be forked for it: the nursery is gone"
             shard = self._shards.fork(generation.nursery, Role.SHARD, kind)
         else:
@@ -292,7 +292,6 @@ def shard_settings(settings: PoolSettings, deployment: str) -> ShardSettings:
         shutdown_timeout=settings.shutdown_timeout,
         ffi_routing=settings.ffi_routing,
         gc_policy=settings.gc_policy,
-        inline_vad=settings.inline_vad,
         inline_vad=settings.inline_vad,
         deployment=deployment,
         options=_prewarm_options(settings),

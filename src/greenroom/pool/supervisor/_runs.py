@@ -77,6 +77,7 @@ class Runs:
         self._wall = parts.wall
         self._cost_of = cost_of
         self._budget = RescueBudget()
+        self._closing: tuple[EndKind, str] | None = None
 
     def apply(self, settings: PoolSettings) -> None:
         """Take other settings; calls that run are held to other policies, too."""
@@ -114,6 +115,8 @@ class Runs:
         else:
             shard.send(launch)
         _log.info("call begins", extra={**_fields(call), "shard": call.shard})
+        if self._closing is not None:
+            self.end(call, *self._closing)
         self._office.changed()
 
     # What shards tell
@@ -210,7 +213,8 @@ class Runs:
             shard.send(End(job_id=call.id, kind=kind, reason=reason))
 
     def end_all(self, kind: EndKind, reason: str) -> None:
-        """End every call in good order."""
+        """End every call in good order, those too that begin from now on: they were accepted before."""
+        self._closing = (kind, reason)
         for call in list(self.calls.running.values()):
             self.end(call, kind, reason)
 
@@ -297,8 +301,9 @@ class Runs:
         }
         for call in mine:
             plan = plans[call.id]
-            if call.ending is not None:
-                self._finish(call, *call.ending, ok=True)
+            ending = call.ending or self._closing
+            if ending is not None:
+                self._finish(call, *ending, ok=True)
             elif plan.fate is Fate.GIVE_UP:
                 self._finish(call, EndKind.KILLED, f"its shard died ({why}); {plan.why}", ok=False)
             else:
