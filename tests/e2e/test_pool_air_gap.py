@@ -10,7 +10,7 @@ import pytest
 
 from support import no_network
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dev")]
 
 
 async def test_the_first_calls_are_answered_where_nothing_can_be_downloaded(tmp_path: Path) -> None:
