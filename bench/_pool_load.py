@@ -135,8 +135,8 @@ async def loaded(stage: Stage, executor: Executor, calls: int, seconds: float) -
 
 
 async def warm(stage: Stage, running: Running) -> processes.Memory:
-    """Have one call taken and ended, wait until the processes are as before, and weigh them."""
-    await stage.callers.call(1)
+    """Have two calls taken and ended, wait until the processes are as before, and weigh them."""
+    await stage.callers.call(2)
     await stage.callers.leave()
     before = processes.memory(running.process.pid)
     for _ in range(20):

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -141,12 +142,10 @@ class Stage:
             seconds = time.perf_counter() - started
             address = re.search(r"^ready (http://\S+)", text, re.MULTILINE)
             yield Running(process, address[1] if address else "", seconds, started)
-        except BaseException:
-            if keep := os.environ.get("BENCH_KEEP_LOGS"):
-                (Path(keep) / log.name).write_bytes(log.read_bytes())
-            raise
         finally:
             await _end(process)
+            if keep := os.environ.get("BENCH_KEEP_LOGS"):
+                shutil.copy(log, keep)
 
     @contextlib.contextmanager
     def watching(self) -> Any:

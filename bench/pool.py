@@ -15,7 +15,7 @@ from bench._pool_stage import Executor, openrtc, ours, stage, stock
 
 #: With more the callers, the server and a process for each call would fill two cores: then only waiting is measured.
 CALLS = 12
-SECONDS = 8.0
+SECONDS = 6.0
 ROUNDS = 2
 OF_STOCK_CPU = 0.75
 OF_OPENRTC_CPU = 0.9
