@@ -157,6 +157,7 @@ class SessionInstruments:
             return
         self._closed = True
         self._unfollow()
+        self._facts.flush()
         forget_output(self.scope)
         self._session = None
         self._recorder = None

@@ -78,10 +78,9 @@ class GcPolicy:
         gc.set_threshold(*THRESHOLDS)
 
     def stop(self) -> None:
-        """Put back what was there."""
+        """Collect as before. What was set aside stays so: at a process's end nothing is won by looking at it."""
         if self._before is not None:
             gc.set_threshold(*self._before)
-            gc.unfreeze()
             self._before = None
 
     def session_ended(self) -> None:

@@ -76,6 +76,7 @@ class Instruments:
     def stop(self) -> None:
         """Take back what :meth:`start` did."""
         self._watch.stop()
+        self._loop.set_exception_handler(None)
         self._meter.stop()
         self._policy.stop()
         self._collections.uninstall()

@@ -11,13 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextvars import Context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from livekit.agents import JobContext
 from opentelemetry.sdk.trace import TracerProvider
 
 from greenroom.pool.context import SCOPE, Scope, current_scope, current_tenant_id, environment, resumed
-from greenroom.pool.shard import _gc, _scope
+from greenroom.pool.shard import _gc, _scope, _upstream_session
 from greenroom.pool.shard._gc import Collections, GcPolicy
 from greenroom.pool.shard._scope import Lines, Printed, ScopedHandler, on_loop_error
 from greenroom.pool.shard._spans import install_spans
@@ -195,7 +197,6 @@ async def test_full_collections_wait_while_they_would_take_too_long(monkeypatch:
     done: list[int] = []
     monkeypatch.setattr(_gc.gc, "collect", lambda generation=2: done.append(generation))
     monkeypatch.setattr(_gc.gc, "freeze", lambda: None)
-    monkeypatch.setattr(_gc.gc, "unfreeze", lambda: None)
     clock = iter(range(1000))
     monkeypatch.setattr(_gc.time, "perf_counter", lambda: next(clock))
     policy = GcPolicy(asyncio.get_running_loop(), lambda: sessions[0])
@@ -225,3 +226,21 @@ def test_spans_of_any_provider_bear_the_scope(monkeypatch: pytest.MonkeyPatch) -
     span: Any = inside(ADA, tracer.start_span, "one")
     assert span.attributes == {"greenroom.tenant": "acme", "greenroom.agent": "desk", "greenroom.session": "AJ_1"}
     assert not tracer.start_span("two").attributes  # type: ignore[attr-defined]
+
+
+def test_what_livekit_uploads_bears_the_scope_and_no_other_session_s_lines() -> None:
+    _upstream_session.install()
+    _upstream_session.install()
+    job: Any = SimpleNamespace(simulation_context=lambda: None)
+    assert inside(ADA, JobContext._otel_metadata, job) == {
+        "greenroom.tenant": "acme",
+        "greenroom.agent": "desk",
+        "greenroom.session": "AJ_1",
+    }
+    assert JobContext._otel_metadata(job) is None
+    kept = [inside(scope, _upstream_session.upstream._BufferingHandler) for scope in (ADA, BOB)]
+    for scope in (ADA, BOB):
+        record = logging.makeLogRecord({"msg": scope.session})
+        for handler in kept:
+            inside(scope, handler.emit, record)
+    assert [[record.msg for record in handler.buffer] for handler in kept] == [["AJ_1"], ["AJ_2"]]
