@@ -51,6 +51,7 @@ class Support(Sales):
 class Witness:
     async def on_session_start(self, info, session):
         print("starts", info.agent_name, info.room_name, info.tenant, info.metadata.get("key"))
+        session.on("close", lambda event: print("closes", info.room_name, event.reason.value))
 
     async def on_session_end(self, info, outcome):
         print("ends", info.room_name, outcome.status.value, type(outcome.error).__name__)

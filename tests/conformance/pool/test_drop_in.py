@@ -137,9 +137,10 @@ pool.run()
         assert await failing.hears() == "parrot hears Hi."
         for _ in range(4):
             await failing.caller.me.send_text("fail", topic="lk.chat")
-        await stage.printed("closing due to unrecoverable error")
+        await stage.printed("closes failing error")
         await stage.hang_up("failing")
-        await stage.printed("ends failing failed ValueError")
+        line = (await stage.printed("ends failing")).text
+        assert "ends failing failed ValueError" in line, line
         await call("draining-1")
         await stage.until(lambda now: now.state == "draining")
         await stage.hang_up("draining-1")
