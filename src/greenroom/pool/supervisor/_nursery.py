@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ from greenroom.pool._wire import (
     encode,
     from_nursery,
 )
+from greenroom.pool.discovery import shown
 from greenroom.pool.supervisor import _environment
 from greenroom.pool.supervisor._output import Output, read_line
 from greenroom.pool.supervisor._process import Ends, Process
@@ -175,6 +177,8 @@ class Nursery:
         match message:
             case Loading(source=source):
                 self._loading = source
+                if source:
+                    _log.info("loading", extra={"file": shown(Path(source))})
             case Loaded(manifest=manifest):
                 self._loading, self._loaded = "", manifest
             case Forked():
