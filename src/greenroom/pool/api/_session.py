@@ -197,7 +197,7 @@ async def _make_session(cast: Cast, config: AgentConfig, ctx: JobContext, tenant
     if config.userdata_factory is not None:
         options["userdata"] = await _made(config.userdata_factory, ctx)
     chosen = {kind: provider(kind, value) for kind in PROVIDER_KINDS if (value := said.get(kind)) is not None}
-    return AgentSession(**chosen, **session_options(options, ctx.proc, llm=chosen.get("llm")))
+    return AgentSession(**chosen, **session_options(options, ctx.proc, llm=chosen.get("llm"), stt=chosen.get("stt")))
 
 
 async def _make_agent(config: AgentConfig, ctx: JobContext) -> Agent:

@@ -55,12 +55,12 @@ def checked_options(agent: str, options: Mapping[str, Any], *, made_elsewhere: s
     return dict(options)
 
 
-def session_options(options: Mapping[str, Any], process: JobProcess, *, llm: object) -> dict[str, Any]:
+def session_options(options: Mapping[str, Any], process: JobProcess, *, llm: object, stt: object) -> dict[str, Any]:
     """Return options for ``AgentSession``, with what an agent does not say about turns.
 
     Models that take turns themselves are left alone: their defaults are LiveKit's. Others are interrupted by voice
     activity and end turns with the model inside livekit-agents, which needs no network, unless the program put
-    others under ``proc.userdata``.
+    others under ``proc.userdata``. Where nothing is transcribed that model is not asked for: it weighs 240 MB.
     """
     chosen = dict(options)
     given = chosen.pop("turn_handling", None)
@@ -70,7 +70,7 @@ def session_options(options: Mapping[str, Any], process: JobProcess, *, llm: obj
     if given is not None and not isinstance(given, Mapping):
         return {**chosen, "turn_handling": given, **_vad(chosen, process)}
     said = dict(given) if given is not None else _translated(flat)
-    turns = _merged(_default_turns(process, said) if _takes_no_turns(llm) else {}, said)
+    turns = _merged(_default_turns(process, said, hears=stt is not None) if _takes_no_turns(llm) else {}, said)
     if turns:
         chosen["turn_handling"] = turns
     return chosen | _vad(chosen, process)
@@ -101,9 +101,9 @@ def _turn_detection() -> Any:
     return inference.TurnDetector(version="v1-mini")
 
 
-def _default_turns(process: JobProcess, said: Mapping[str, Any]) -> dict[str, Any]:
+def _default_turns(process: JobProcess, said: Mapping[str, Any], *, hears: bool) -> dict[str, Any]:
     turns: dict[str, Any] = {"interruption": {"mode": "vad"}}
-    if "turn_detection" not in said:
+    if hears and "turn_detection" not in said:
         turns["turn_detection"] = process.userdata.get(TURN_DETECTION_KEY, _turn_detection)()
     return turns
 

@@ -28,8 +28,8 @@ class Process:
         self.userdata = dict(userdata)
 
 
-def turns(process: Any = None, llm: object = None, **options: Any) -> dict[str, Any]:
-    return session_options(options, process or Process(), llm=llm)
+def turns(process: Any = None, llm: object = None, stt: object = "x/y", **options: Any) -> dict[str, Any]:
+    return session_options(options, process or Process(), llm=llm, stt=stt)
 
 
 def test_the_stream_drops_the_oldest_and_says_how_many(caplog: pytest.LogCaptureFixture) -> None:
@@ -194,6 +194,7 @@ def test_turns_end_by_the_model_inside_livekit_agents_and_voices_interrupt() -> 
     detector = options["turn_handling"].pop("turn_detection")
     assert (type(detector), detector.model) == (inference.TurnDetector, "turn-detector-v1-mini")
     assert options == {"turn_handling": {"interruption": {"mode": "vad"}}}
+    assert turns(llm=offline.LLM(), stt=None) == options
 
 
 def test_what_is_said_of_turns_is_laid_over_the_default_one_level_deep() -> None:
