@@ -43,7 +43,7 @@ class Silence(io.AudioInput):
 
 
 class Pauses:
-    """What the collector took, by generation."""
+    """What the collector took of the loop's thread, in CPU time: other programs of the machine are no pause of it."""
 
     def __init__(self) -> None:
         self.worst = 0.0
@@ -52,9 +52,9 @@ class Pauses:
 
     def _heard(self, phase: str, _info: dict[str, Any]) -> None:
         if phase == "start":
-            self._started = time.perf_counter()
+            self._started = time.thread_time()
         else:
-            self.worst = max(self.worst, time.perf_counter() - self._started)
+            self.worst = max(self.worst, time.thread_time() - self._started)
 
 
 async def call(instruments: Instruments, number: int) -> Any:
