@@ -33,12 +33,15 @@ class Recorder:
         self._tell = tell
         self._settled: dict[str, msgspec.Raw] = {}
         self._due: asyncio.TimerHandle | None = None
+        self._last = 0.0
         self._agent = ""
 
     def changed(self) -> None:
-        """Note that something was said or done; a memo follows."""
+        """Note that something was said or done; a memo follows, at once unless one has just been told."""
         if self._due is None:
-            self._due = asyncio.get_running_loop().call_later(DEBOUNCE, self._told)
+            # What comes next may hold up the loop for good, or be the end of the process.
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_at(max(loop.time(), self._last + DEBOUNCE), self._told)
 
     def memo(self) -> Memo:
         """Return what there is by now."""
@@ -62,6 +65,7 @@ class Recorder:
 
     def _told(self) -> None:
         self._due = None
+        self._last = asyncio.get_running_loop().time()
         if any(_worth_keeping(item) for item in self._session.history.items):
             self._tell(self.memo())
 
