@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from pathlib import Path
 
 import pytest
 
-from support.pool_chaos import LONG, SLOWNESS, Person, all_of, chaos_stage, desk, gap, kill, said, told_of
+from support.pool_chaos import LONG, SLOWNESS, Person, all_of, chaos_stage, desk, gap, kill, remembered, said, told_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos")]
 
@@ -40,8 +39,7 @@ async def test_the_calls_of_a_shard_that_dies_go_on_elsewhere_with_what_was_said
         assert hit
         assert spared
         pids = {person.room: (await person.ask("ping"))["pid"] for person in spared}
-        # The last words are told within a moment of being said; nobody speaks while the shard dies.
-        await asyncio.sleep(0.3)
+        await remembered()
         for person in spared:
             person.caller.log.clear()
         at = kill(pid, number)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from livekit import rtc
 from livekit.protocol import agent
 
 from greenroom._media import EngineConfig, Str0mEngine
@@ -129,7 +128,7 @@ async def entry(ctx: JobContext):
         asyncio.get_running_loop().call_later(0.05, told, data.payload)
         return ""
 
-    await me.set_attributes({{"ready": "yes"}})
+    await me.set_attributes({{"pid": str(os.getpid()), "version": VERSION}})
     if said:
         await asyncio.sleep(0.2)
         told(said)
@@ -160,15 +159,11 @@ class Person:
         )
         return json.loads(said) if said else None
 
-    async def reaches(self, where: Callable[[Any], bool] = lambda _: True, within: float = PATIENCE) -> Any:
-        """Ping the agent until it answers as wanted; return its answer."""
-        async with asyncio.timeout(within):
-            while True:
-                with contextlib.suppress(rtc.RpcError):
-                    answer = await self.ask("ping", within=2.0)
-                    if where(answer):
-                        return answer
-                await asyncio.sleep(0.02)
+    async def reaches(self, besides: int = 0) -> Any:
+        """Wait until the agent is there, not in the process ``besides``, and answers; return its answer."""
+        # Whoever asks somebody who is not there waits for long.
+        await self.caller.sees(self.agent, lambda agent: agent.attributes.get("pid", "") not in {"", str(besides)})
+        return await self.ask("ping")
 
     def there(self) -> bool:
         """Whether the person's connection has lasted without a break."""
@@ -230,9 +225,14 @@ async def chaos_stage(*paths: Path, **settings: Any) -> AsyncIterator[Chaos]:
         yield Chaos(stage.server, stage.url, stage.pool, stage.output, stage.news, make=make)
 
 
+async def remembered() -> None:
+    """Return when the pool has surely been told what was said last, while nobody says more."""
+    await asyncio.sleep(0.3)
+
+
 async def gap(person: Person, since: float, old: int) -> float:
     """Return how long after ``since`` somebody is answered by another process than ``old``."""
-    await person.reaches(lambda answer: answer["pid"] != old)
+    await person.reaches(besides=old)
     return time.monotonic() - since
 
 
