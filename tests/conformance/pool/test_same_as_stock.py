@@ -94,7 +94,10 @@ _NOBODY = {"refused", "unanswered"}
 _ENDS_ROOM = {"room ends", "hang up", "caller leaves a session"}
 #: In these the server tells the worker and the room at once: which of them the program hears first, is chance.
 _EITHER = {*_ENDS_ROOM, "removed"}
-_FROM_OUTSIDE = re.compile("parent process shutdown|room disconnected|(?<=session end )(True|False)")
+_FROM_OUTSIDE = re.compile(
+    "parent process shutdown|room disconnected"
+    "|(?<=session end )(True|False)|(?<=close )(user_initiated|participant_disconnected)"
+)
 
 
 async def play(stage: CallStage, case: str, notes: Path) -> Seen:
