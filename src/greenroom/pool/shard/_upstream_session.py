@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from livekit import rtc
 from livekit.agents import job as _job_module
 from livekit.agents.job import JobContext, get_job_context
+from livekit.agents.telemetry import trace_types
+from livekit.agents.telemetry import traces as _traces_module
 from livekit.agents.voice import AgentSession
 from livekit.agents.voice.tool_executor import _ToolExecutor
 
@@ -32,11 +34,17 @@ SIMULATION_COMPLETED: Final = "simulation completed"
 
 #: Untyped, since what is private is not declared.
 upstream: Final[Any] = _job_module
+_traces: Final[Any] = _traces_module
+#: What upstream tells of the process that it uploads from, and is true of one job only.
+_OF_ONE_JOB: Final = frozenset({"room_id", "job_id", trace_types.ATTR_AGENT_NAME})
 
 _USED: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "_ToolExecutor.execute": (_ToolExecutor.execute, ("run_ctx",)),
     "JobContext.delete_room": (JobContext.delete_room, ("room_name",)),
     "AgentSession._is_closing": (AgentSession._is_closing, ()),
+    "_resource": (_traces_module._resource, ("attributes",)),
+    "_MetadataSpanProcessor.set_metadata": (_traces_module._MetadataSpanProcessor.set_metadata, ("metadata",)),
+    "_MetadataLogProcessor.set_metadata": (_traces_module._MetadataLogProcessor.set_metadata, ("metadata",)),
     "JobContext._otel_metadata": (JobContext._otel_metadata, ("options", "redaction_enabled")),
 }
 
@@ -66,6 +74,7 @@ def install() -> None:
         return
     _keep_buffers_apart()
     _stamp_uploads()
+    _upload_nobody_s_as_nobody_s()
     _name_tools()
 
 
@@ -93,6 +102,23 @@ def _stamp_uploads() -> None:
         return found or None
 
     JobContext._otel_metadata = stamped  # type: ignore[method-assign]
+
+
+def _upload_nobody_s_as_nobody_s() -> None:
+    # With one job in a process, what belongs to none is the last job's, and the process is the job. Not here.
+    for processor in (_traces._MetadataSpanProcessor, _traces._MetadataLogProcessor):
+        processor.set_metadata = _no_metadata
+    original = _traces._resource
+
+    @functools.wraps(original)
+    def resource(attributes: Any) -> Any:
+        return original({name: value for name, value in attributes.items() if name not in _OF_ONE_JOB})
+
+    _traces._resource = resource
+
+
+def _no_metadata(_processor: Any, metadata: Any) -> None:
+    del metadata
 
 
 def _name_tools() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from livekit.agents import JobContext
+from livekit.agents.telemetry import traces
 from opentelemetry.sdk.trace import TracerProvider
 
 from greenroom.pool.context import SCOPE, Scope, current_scope, current_tenant_id, environment, resumed
@@ -228,7 +229,16 @@ def test_spans_of_any_provider_bear_the_scope(monkeypatch: pytest.MonkeyPatch) -
     assert not tracer.start_span("two").attributes  # type: ignore[attr-defined]
 
 
-def test_what_livekit_uploads_bears_the_scope_and_no_other_session_s_lines() -> None:
+def test_what_livekit_uploads_bears_the_scope_and_no_other_session_s_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in (
+        (traces, "_resource"),
+        (traces._MetadataSpanProcessor, "set_metadata"),
+        (traces._MetadataLogProcessor, "set_metadata"),
+        (JobContext, "_otel_metadata"),
+        (_upstream_session._ToolExecutor, "execute"),
+        (_upstream_session.upstream, "_BufferingHandler"),
+    ):
+        monkeypatch.setattr(place, name, getattr(place, name))
     _upstream_session.install()
     _upstream_session.install()
     job: Any = SimpleNamespace(simulation_context=lambda: None)
@@ -238,6 +248,13 @@ def test_what_livekit_uploads_bears_the_scope_and_no_other_session_s_lines() -> 
         "greenroom.session": "AJ_1",
     }
     assert JobContext._otel_metadata(job) is None
+    told = {"job_id": "AJ_1", "room_id": "RM_1", "lk.agent_name": "desk", "service.name": "livekit-agents"}
+    assert {*told} & {*traces._resource(told).attributes} == {"service.name"}
+    stamping = traces._MetadataSpanProcessor()
+    stamping.set_metadata(told)
+    span: Any = TracerProvider().get_tracer("x").start_span("nobody's")
+    stamping.on_start(span)
+    assert not span.attributes
     kept = [inside(scope, _upstream_session.upstream._BufferingHandler) for scope in (ADA, BOB)]
     for scope in (ADA, BOB):
         record = logging.makeLogRecord({"msg": scope.session})
