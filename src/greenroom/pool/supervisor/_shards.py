@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -214,6 +216,10 @@ class Shards(Forks):
     def _ended(self, shard: Shard) -> None:
         # Everything it has said has been heard by now; how it ended may come later, from the nursery.
         self._by_number.pop(shard.number, None)
+        # Its parent is the nursery. If that is gone, and this process is a container's first, it is ours to take.
+        if shard.process.pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(shard.process.pid, os.WNOHANG)
         if shard.role is Role.SHARD and (shard.doomed or shard.jobs or not shard.retiring):
             self.lost += 1
         self._listener.shard_gone(shard, shard.doomed or f"its process ended{how_it_ended(shard.process.status)}")

@@ -147,6 +147,5 @@ async def _events(directories: Collection[Path]) -> AsyncIterator[None]:
         yield_on_timeout=True,
         recursive=False,
         ignore_permission_denied=True,
-        raise_interrupt=False,
     ):
         yield
