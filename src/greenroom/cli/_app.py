@@ -114,6 +114,31 @@ def agents(
     return agents_command(paths, options or PoolOptions(), ways or PoolWays(), watch=watch)
 
 
+@app.command(name="list")
+def list_agents(
+    *paths: Path,
+    resources: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_plain: Annotated[bool, Parameter(name="--plain")] = False,
+) -> int:
+    """List the agents in files and directories; the exit status is 1 when there is none.
+
+    Parameters
+    ----------
+    paths
+        Agents' files, and directories that hold agents; here by default. They are loaded, no call is taken.
+    resources
+        Estimate what their calls take of a machine.
+    as_json
+        Print a JSON object.
+    as_plain
+        Print lines for other programs: no head, a tab between two columns.
+    """
+    from greenroom.cli.list import list_command  # noqa: PLC0415
+
+    return list_command(paths, resources=resources, as_json=as_json, as_plain=as_plain)
+
+
 @app.command
 def login(
     *,

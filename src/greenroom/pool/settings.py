@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenroom.pool._model import AgentSpec, Placement
 from greenroom.pool._settings import (
     DEFAULT_DRAIN_TIMEOUT,
     DEFAULT_HTTP_PORT,
@@ -20,7 +21,9 @@ __all__ = [
     "DEFAULT_HTTP_PORT",
     "DEFAULT_MAX_SESSIONS",
     "AgentSettings",
+    "AgentSpec",
     "BreakerSettings",
+    "Placement",
     "PolicySettings",
     "PoolSettings",
     "TenantSettings",

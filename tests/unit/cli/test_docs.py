@@ -36,6 +36,7 @@ COMMANDS = (
     "agents",
     "control",
     "dev",
+    "list",
     "login",
     "server",
     "doctor",
