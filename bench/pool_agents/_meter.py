@@ -80,7 +80,7 @@ class Meter:
             self._lags.append(time.monotonic() - now - TICK)
 
     def _collector(self, phase: str, _info: dict[str, int]) -> None:
-        now = time.perf_counter()
+        now = time.thread_time()
         if phase == "start":
             self._collecting = now
         elif now - self._collecting > PAUSE:
