@@ -60,6 +60,11 @@ class Ending:
         if self._closed_by_program:
             self._cause, self._closed_by_program = None, False
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the reason of leaving the room, should it come, tells the cause."""
+        return self._taken_away
+
     def connected(self) -> None:
         """The room is joined. For a program without an agent session, that is all there is of a beginning."""
         self._connected = True
@@ -116,6 +121,7 @@ class Ending:
         """The room is left, for LiveKit's reason by its name."""
         if self._taken_away and reason in {"ROOM_DELETED", "ROOM_CLOSED"}:
             self._cause = None
+        self._taken_away = False
         if self._deleting is not None:
             self._by_program(_DELETED, self._deleting)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from livekit import rtc
     from livekit.agents.voice import Agent, AgentSession
 
+#: When a job is taken away, the room may have ended: for so many seconds it is awaited that the server says so.
+_DOUBT = 0.5
 _THERE = frozenset({"listening", "thinking", "speaking"})
 _PROVIDERS = (stt.STT, llm.LLM, llm.RealtimeModel, tts.TTS)
 
@@ -70,7 +73,8 @@ class SessionInstruments:
         follow_job(self._ending.asked_by_program, self._ending.deleting)
         if self._launch.fake:
             return
-        connect = room.connect
+        connect, disconnect = room.connect, room.disconnect
+        gone = asyncio.Event()
 
         async def connected(*arguments: Any, **named: Any) -> None:
             await connect(*arguments, **named)
@@ -78,10 +82,21 @@ class SessionInstruments:
             self._facts.tell("connected", 1)
             self._facts.count(room)
 
+        async def disconnected(*arguments: Any, **named: Any) -> None:
+            if self._ending.in_doubt and room.isconnected():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), _DOUBT)
+            await disconnect(*arguments, **named)
+
+        def left(reason: Any) -> None:
+            gone.set()
+            self._ending.disconnected(models.DisconnectReason.Name(reason))
+
         room.connect = connected  # type: ignore[method-assign]
+        room.disconnect = disconnected  # type: ignore[method-assign]
         room.on("participant_connected", lambda _participant: self._facts.count(room))
         room.on("participant_disconnected", lambda _participant: self._facts.count(room))
-        room.on("disconnected", lambda reason: self._ending.disconnected(models.DisconnectReason.Name(reason)))
+        room.on("disconnected", left)
 
     async def on_session(self, session: AgentSession[Any], agent: Agent) -> None:
         """Follow the job's primary session, restoring what it knew elsewhere. Await it just before its start."""

@@ -75,8 +75,10 @@ def test_leaving_the_room_is_read_by_its_reason(reason: str, kind: EndKind, ok: 
 def test_a_room_that_ends_takes_its_job_away_and_is_the_cause() -> None:
     ending = begun()
     ending.asked(EndKind.TERMINATED, "")
+    assert ending.in_doubt
     ending.disconnected("ROOM_DELETED")
     assert ending.result().kind is EndKind.USER
+    assert not ending.in_doubt
 
 
 def test_a_job_that_is_taken_away_leaves_the_room() -> None:
