@@ -54,6 +54,46 @@ export async function createToken(asked: TokenRequest, signal?: AbortSignal): Pr
   return (await send("/api/token", { ...init, ...(signal ? { signal } : {}) })) as RoomToken;
 }
 
+/** What a pool of agents told of itself last. Figures that nobody knows are `null`. */
+export interface Pool {
+  readonly instance: string;
+  /** Three reports are missing: nothing of this need be true any more. */
+  readonly lost: boolean;
+  readonly asked: readonly string[];
+  readonly report: {
+    readonly machine: string;
+    readonly pid: number;
+    readonly state: string;
+    readonly load: number;
+    readonly max_sessions: number;
+    readonly deployment: string;
+    readonly shards: readonly Shard[];
+    readonly sessions: readonly unknown[];
+  };
+}
+
+export interface Shard {
+  readonly number: number;
+  readonly pid: number;
+  readonly state: string;
+  readonly sessions: number;
+  readonly lag: number | null;
+  readonly cpu: number | null;
+  readonly rss: number | null;
+  readonly pss: number | null;
+}
+
+export async function listPools(signal?: AbortSignal): Promise<readonly Pool[]> {
+  const body = (await send("/api/pools", { ...(signal ? { signal } : {}) })) as { pools: Pool[] };
+  return body.pools;
+}
+
+/** Asks a pool to take no more calls and to end after the last of them. */
+export async function drainPool(instance: string): Promise<void> {
+  const init = { method: "POST", body: "{}", headers: { "Content-Type": "application/json" } };
+  await send(`/api/pools/${encodeURIComponent(instance)}/drain`, init);
+}
+
 async function send(path: string, init: RequestInit): Promise<unknown> {
   const headers = new Headers(init.headers);
   const apiToken = sessionStorage.getItem(tokenKey);

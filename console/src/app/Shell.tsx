@@ -1,8 +1,15 @@
 import type { ReactNode } from "react";
 import styles from "./Shell.module.css";
 
+interface ShellProps {
+  section: string;
+  /** The screen that one can go to from here. */
+  other: { readonly name: string; readonly href: string };
+  children: ReactNode;
+}
+
 /** The frame that every screen stands in. */
-export function Shell({ section, children }: { section: string; children: ReactNode }) {
+export function Shell({ section, other, children }: ShellProps) {
   return (
     <div className={styles["shell"]}>
       <header className={styles["bar"]}>
@@ -11,6 +18,11 @@ export function Shell({ section, children }: { section: string; children: ReactN
           Greenroom
         </a>
         <h1 className={styles["section"]}>{section}</h1>
+        <nav className={styles["nav"]} aria-label="Screens">
+          <a className={styles["other"]} href={other.href}>
+            {other.name}
+          </a>
+        </nav>
       </header>
       <main className={styles["main"]}>{children}</main>
     </div>
