@@ -114,8 +114,8 @@ def agents(
     return agents_command(paths, options or PoolOptions(), ways or PoolWays(), watch=watch)
 
 
-@app.command(name="list")
-def list_agents(
+@app.command
+def list_(
     *paths: Path,
     resources: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -134,7 +134,7 @@ def list_agents(
     as_plain
         Print lines for other programs: no head, a tab between two columns.
     """
-    from greenroom.cli.list import list_command  # noqa: PLC0415
+    from greenroom.cli.listing import list_command  # noqa: PLC0415
 
     return list_command(paths, resources=resources, as_json=as_json, as_plain=as_plain)
 

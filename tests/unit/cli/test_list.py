@@ -25,10 +25,12 @@ pool.add("clinic", Sales, placement="dedicated", max_sessions=2)
 pool.run()
 """
 
+BROKEN = "from livekit.agents import AgentServer\nserver = AgentServer()\n1 / 0\n"
+
 
 def test_agents_are_listed_with_what_their_calls_weigh(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "main.py").write_text(PROGRAM)
-    (tmp_path / "broken.py").write_text("from livekit.agents import Agent\nclass A(Agent): pass\n1 / 0\n")
+    (tmp_path / "broken.py").write_text(BROKEN)
     assert main(["list", str(tmp_path), "--resources", "--json"]) == 0
     told = json.loads(capfd.readouterr().out)
     assert [(each["name"], each["placement"], each["resources"]["call_mb"]) for each in told["agents"]] == [
@@ -51,6 +53,6 @@ def test_agents_are_listed_with_what_their_calls_weigh(tmp_path: Path, capfd: py
 def test_a_directory_without_agents_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["list", str(tmp_path), "--json", "--plain"]) == 2
     assert "exclude each other" in capfd.readouterr().err
-    (tmp_path / "broken.py").write_text("from livekit.agents import Agent\nclass A(Agent): pass\n1 / 0\n")
+    (tmp_path / "broken.py").write_text(BROKEN)
     assert main(["list", str(tmp_path)]) == 1
     assert "not in service" in capfd.readouterr().err
