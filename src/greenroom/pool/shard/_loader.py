@@ -33,6 +33,7 @@ from greenroom.pool.shard._source import (
     run_as_main,
 )
 from greenroom.pool.shard._upstream_inference import wanted
+from greenroom.pool.shard._upstream_job import prepare_nursery
 from greenroom.pool.shard._upstream_server import Captured, ServerParts, captured_servers, is_server, read_server
 
 logger = logging.getLogger("greenroom.pool")
@@ -93,6 +94,7 @@ class Loader:
                 logger.warning("a module cannot be preloaded", extra={"wanted": name}, exc_info=True)
         with _no_models():
             importlib.import_module("livekit.agents.ipc._preload")
+        prepare_nursery()
         loaded = {program.spec.source for program in self.catalog.programs.values()}
         sources = {source: [*map(str, files)] for source, files in self._sources.items() if source in loaded}
         for failure in prewarm(sources, options).failures:

@@ -54,6 +54,7 @@ _USED: Final[dict[str, tuple[str, ...]]] = {
     "livekit.agents.telemetry.loop_monitor:EventLoopMonitor.set_report_context": (),
     "livekit.agents.telemetry.traces:_resource": ("attributes",),
     "livekit.agents.utils.aio:Chan": (),
+    "livekit.agents.utils.http_context:_create_ssl_context": (),
     "livekit.agents.utils.http_context:_set_default_cert_env": (),
     "livekit.agents.voice.agent_session:AgentSession.start": ("agent",),
     "livekit.agents.worker:AgentServer.from_server_options": ("options",),

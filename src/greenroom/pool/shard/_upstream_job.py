@@ -47,11 +47,17 @@ def make_process(http_proxy: str | None) -> JobProcess:
     return JobProcess(executor_type=JobExecutorType.THREAD, user_arguments=None, http_proxy=http_proxy)
 
 
+def prepare_nursery() -> None:
+    """Do once for all processes what each would do otherwise, on its loop, when its first session starts."""
+    http_context._set_default_cert_env()
+    # It reads every certificate of the machine: that may take 100 ms.
+    http_context._create_ssl_context()
+
+
 def prepare_process() -> None:
     """Do once in a new process what upstream does in each of its own."""
     # Detecting resources starts and joins threads; on the loop that would hold up every session.
     _resource({})
-    http_context._set_default_cert_env()
 
 
 @contextlib.contextmanager
