@@ -19,6 +19,7 @@ from greenroom.pool.api import _providers
 from greenroom.pool.api._capture import Capture
 from greenroom.pool.api._config import PROVIDER_KINDS, AgentConfig
 from greenroom.pool.api._discovery import agents_of, failure_of, local_agents
+from greenroom.pool.api._pins import is_job_pinned
 from greenroom.pool.api._providers import note_makers
 from greenroom.pool.api._session import concluded, run_session
 from greenroom.pool.api._turns import fill_userdata
@@ -39,6 +40,7 @@ __all__ = [
     "concluded",
     "entrypoint_for",
     "failure_of",
+    "is_job_pinned",
     "note_makers",
     "programs_of",
     "set_up",

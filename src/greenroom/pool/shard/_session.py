@@ -146,6 +146,9 @@ class Session:
             await asyncio.wait_for(self._instruments.quiet(patience), patience + 1)
         except TimeoutError:
             logger.warning("a call that should move is never quiet", extra={"job_id": self.launch.job_id})
+        if _host_face.is_job_pinned(self.launch.job_id):
+            logger.info("a call is pinned to its code, and ends on it", extra={"job_id": self.launch.job_id})
+            return
         self.end(EndKind.MOVED, "the call goes on with newer code")
 
     def _closing(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from greenroom.pool import is_pinned, pin_reload
 from greenroom.pool.api import _providers as providers
 from greenroom.pool.api._audit import AuditLog
 from greenroom.pool.api._metrics import STREAM_LENGTH, JsonlMetricsSink, Metrics
+from greenroom.pool.api._pins import is_job_pinned
 from greenroom.pool.api._tenants import TenantSource
 from greenroom.pool.api._turns import fill_userdata, session_options
+from greenroom.pool.context import SCOPE, Scope
 
 pytestmark = pytest.mark.unit
 
@@ -101,6 +104,19 @@ def test_pins_nest() -> None:
             assert is_pinned(session)
         assert is_pinned(session)
     assert not is_pinned(session)
+
+
+def test_a_pin_counts_for_the_job_whose_session_it_is_set_in() -> None:
+    class Session:
+        pass
+
+    def pinned() -> bool:
+        SCOPE.set(Scope(session="AJ_1", agent="sales", tenant="default"))
+        with pin_reload(Session()):  # type: ignore[arg-type]
+            return is_job_pinned("AJ_1")
+
+    assert copy_context().run(pinned)
+    assert not is_job_pinned("AJ_1")
 
 
 def test_audit_events_are_numbered_and_a_broken_sink_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
