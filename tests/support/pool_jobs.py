@@ -60,6 +60,14 @@ async def entrypoint(ctx: JobContext):
     if what == "count":
         note(counted())
         ctx.shutdown("counted")
+    if what == "panic":
+        import ctypes
+        from livekit.rtc import _ffi_client
+        event = _ffi_client.proto_ffi.FfiEvent()
+        event.panic.message = "as told"
+        data = event.SerializeToString()
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        _ffi_client.ffi_event_callback(buffer, len(data))
     if what == "crash":
         os.kill(os.getpid(), 11)
     if what == "stubborn":

@@ -110,11 +110,14 @@ async def test_a_shard_that_loses_its_supervisor_ends_its_calls_and_itself(hatch
     assert {"J1 over the pool is gone", "J2 is asked to end"} <= set(notes(hatchery))
 
 
-async def test_a_crash_is_told_with_its_signal_and_the_next_shard_works(hatchery: NurseryPeer) -> None:
+@pytest.mark.parametrize(("what", "number"), [("crash", signal.SIGSEGV), ("panic", signal.SIGABRT)])
+async def test_a_crash_is_told_with_its_signal_and_the_next_shard_works(
+    hatchery: NurseryPeer, what: str, number: signal.Signals
+) -> None:
     shard = await hatchery.fork()
-    launch(shard, "J1", "crash")
+    launch(shard, "J1", what)
     told = await reaped(hatchery, shard)
-    assert (told.number, told.pid, told.status) == (shard.number, shard.pid, -signal.SIGSEGV)
+    assert (told.number, told.pid, told.status) == (shard.number, shard.pid, -number)
     again = await hatchery.fork()
     launch(again, "J2", "count")
     await ended(again, "J2")

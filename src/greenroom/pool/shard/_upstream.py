@@ -58,6 +58,7 @@ _USED: Final[dict[str, tuple[str, ...]]] = {
     "livekit.agents.utils.http_context:_set_default_cert_env": (),
     "livekit.agents.voice.agent_session:AgentSession.start": ("agent",),
     "livekit.agents.worker:AgentServer.from_server_options": ("options",),
+    "livekit.rtc._ffi_client:signal.SIGTERM": (),
     "livekit.agents.cli:run_app": ("server",),
 }
 #: Attributes of instances, which stand in the constructor and nowhere else.

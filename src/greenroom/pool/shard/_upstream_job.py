@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from livekit.agents.telemetry.traces import _resource
 from livekit.agents.utils import aio, http_context
 from livekit.agents.voice import AgentSession
 from livekit.protocol import agent as agent_protocol
+from livekit.rtc import _ffi_client
 
 from greenroom.pool._wire import Launch
 from greenroom.pool.shard._program import Program
@@ -58,6 +60,13 @@ def prepare_process() -> None:
     """Do once in a new process what upstream does in each of its own."""
     # Detecting resources starts and joins threads; on the loop that would hold up every session.
     _resource({})
+    # When its native part has panicked, livekit-rtc sends its own process SIGTERM, which a shard ignores as upstream's
+    # job processes do: no session of it would ever hear of its room again. It dies instead, and its calls are saved.
+    vars(_ffi_client)["signal"] = _Deadly
+
+
+class _Deadly:
+    SIGTERM = signal.SIGABRT
 
 
 @contextlib.contextmanager
