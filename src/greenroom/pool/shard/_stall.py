@@ -141,10 +141,12 @@ class StallWatch:
                 self._latest = 0.0
                 continue
             where = Where(*running(self._loop_thread))
-            same = suspect == (turned, where.callback)
-            suspect = (turned, where.callback)
+            before, suspect = suspect, (turned, where.callback)
+            if before is None or before[0] != turned:
+                # Whose doing it is shows at the second look: whether it is the same callback still.
+                continue
             if late >= self._threshold and turned == self._turned and (told is None or told.again(late)):
-                told = _Told(turned, late, where, where.session if same else "")
+                told = _Told(turned, late, where, where.session if before == suspect else "")
                 self._send(told.message())
 
 
