@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from greenroom.grants import AgentGrant, VideoGrant, mint
 from greenroom.httpclient import HttpClient
 from support.pool_supervised import holder, pool_stage
 from support.program import Program
@@ -53,7 +55,7 @@ async def test_calls_that_outlast_the_drain_are_ended_and_say_so(tmp_path: Path)
         await stage.until(lambda now: now.ended == {"drained": 1})
 
 
-async def test_http_orders_a_drain_from_this_machine_only_and_tells_health(tmp_path: Path) -> None:
+async def test_http_tells_health_and_takes_orders_from_this_machine_or_with_the_pools_key(tmp_path: Path) -> None:
     (tmp_path / "clerk.py").write_text(holder())
     client = HttpClient()
     async with pool_stage(tmp_path) as stage:
@@ -63,6 +65,17 @@ async def test_http_orders_a_drain_from_this_machine_only_and_tells_health(tmp_p
         assert b'"active_jobs":1' in (await client.request("GET", f"{url}/worker")).body
         metrics = (await client.request("GET", f"{url}/metrics")).body.decode()
         assert 'greenroom_pool_sessions{agent="clerk",tenant="default"} 1' in metrics
+        assert {family.name for family in text_string_to_metric_families(metrics)} >= {
+            "greenroom_pool_up",
+            "greenroom_pool_sessions_ended",
+            "greenroom_pool_shard_rss_bytes",
+        }
+        admin = {"authorization": f"Bearer {mint(KEY, agent=AgentGrant(admin=True))}"}
+        caller = {"authorization": f"Bearer {mint(KEY, video=VideoGrant(room_join=True, room='one'))}"}
+        assert (await client.request("GET", f"{url}/api/pool", headers=caller)).status == 403
+        assert b'"state":"serving"' in (await client.request("GET", f"{url}/api/pool", headers=admin)).body
+        assert (await client.request("POST", f"{url}/reload", headers=admin)).status == 202
+        await stage.until(lambda now: now.generation == 2)
         page = {"origin": "https://elsewhere.example"}
         assert (await client.request("POST", f"{url}/drain", headers=page)).status == 403
         rebound = {"host": "elsewhere.example"}

@@ -33,6 +33,7 @@ class Generation:
     """One load of the code.
 
     :param staffed: whether it is to have as many shards as the pool has.
+    :param inferring: by shard and number, what the inference process is busy with.
     :param stillborn: how many of its processes in a row ended before they were ready.
     """
 
@@ -41,6 +42,7 @@ class Generation:
     manifest: Manifest
     advice: Advice
     inference: Shard | None = None
+    inferring: set[tuple[int, int]] = field(default_factory=set)
     staffed: bool = False
     spare: bool = False
     stillborn: Counter[Role] = field(default_factory=Counter)
@@ -180,6 +182,11 @@ class Generations:
             generation.advice.use(None)
         if generation.inference is shard:
             generation.inference = None
+            for number, question in generation.inferring:
+                asking = self._shards.get(number)
+                if asking is not None:
+                    asking.send(Inferred(number=question, problem="the inference process ended"))
+            generation.inferring.clear()
         if not generation.staffed or self._closed:
             return
         if shard.ready:
@@ -195,6 +202,7 @@ class Generations:
         if generation is None or generation.inference is None:
             shard.send(Inferred(number=message.number, problem="there is no inference process"))
             return
+        generation.inferring.add((shard.number, message.number))
         generation.inference.send(
             Infer(number=message.number, shard=shard.number, method=message.method, data=message.data)
         )
@@ -202,8 +210,12 @@ class Generations:
     def inferred(self, message: Inferred) -> None:
         """A shared model answers."""
         shard = self._shards.get(message.shard)
-        if shard is not None:
-            shard.send(message)
+        if shard is None:
+            return
+        generation = self._by_number.get(shard.generation)
+        if generation is not None:
+            generation.inferring.discard((shard.number, message.number))
+        shard.send(message)
 
     def retire(self, number: int) -> None:
         """Give a generation no new calls: its shards end once their last call has."""

@@ -379,8 +379,11 @@ class Pool:
                 await self._service.drop_old()
 
     async def _drain_and_tell(self) -> None:
-        await self.drain()
-        await self._idle.wait()
+        if not await self.drain():
+            # They were told to end; who waits for the pool goes on to stop it when they take too long.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.shutdown_timeout):
+                    await self._idle.wait()
         self._over.set()
 
     def _begin_drain(self) -> None:
