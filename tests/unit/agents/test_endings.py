@@ -352,6 +352,29 @@ def test_an_agent_that_comes_back_after_its_worker_was_told_to_end_does_not_revi
     assert job.phase is Phase.ENDED
 
 
+@pytest.mark.parametrize("told", ["before it is back", "after it is back"])
+def test_a_worker_may_go_on_with_a_job_whose_agent_left_to_come_back(stage: Stage, told: str) -> None:
+    worker, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, worker)
+    stage.leave(room, job.identity, seat)
+    if told == "before it is back":
+        stage.report(worker, job.id, agent.JS_RUNNING)
+    again = stage.join(room, job.identity, dependent=True)
+    if told == "after it is back":
+        stage.report(worker, job.id, agent.JS_RUNNING)
+    stage.pass_time(LAST_WORD + TAKEOVER)
+    assert (job.phase, job.seat) == (Phase.RUNNING, again)
+
+
+def test_a_job_that_goes_on_without_its_agent_ends(stage: Stage) -> None:
+    worker, room = stage.worker(), stage.room()
+    job, seat = stage.running(room, worker)
+    stage.leave(room, job.identity, seat)
+    stage.report(worker, job.id, agent.JS_RUNNING)
+    stage.pass_time(TAKEOVER + LAST_WORD)
+    assert (job.phase, job.error) == (Phase.ENDED, "agent worker left the room")
+
+
 def test_a_worker_that_returned_has_its_job_as_before(stage: Stage) -> None:
     first, room = stage.worker(), stage.room()
     job, seat = stage.running(room, first)

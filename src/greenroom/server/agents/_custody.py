@@ -85,7 +85,8 @@ class Custody:
         """The worker said how its job is doing.
 
         A worker that runs the job of an equal one takes it over: so does a new version of a program from
-        the one it replaces, before the old one is gone.
+        the one it replaces, before the old one is gone. One whose agent has left goes on with the job by saying
+        that it runs, if the agent comes back in time.
         """
         job = self._board.jobs.get(update.job_id)
         if job is None:
@@ -99,6 +100,11 @@ class Custody:
         elif running and job.phase is Phase.ASSIGNED:
             job.phase = Phase.RUNNING
             self._board.record(job, "running", now, worker_id=worker.id)
+        elif running and job.phase is Phase.LEAVING:
+            # A pool moves its agents between processes: one leaves, another comes as the same.
+            job.phase = Phase.RUNNING
+            self._board.alarms.set(job, None if job.seat else now + TAKEOVER)
+            self._board.record(job, "resumed", now, worker_id=worker.id)
 
     def claimed(self, worker: Worker, job_id: str, now: float) -> None:
         """A worker that reconnected says that it runs the job; it is told to end one that is not its any more."""
