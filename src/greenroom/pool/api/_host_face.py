@@ -6,6 +6,7 @@ Nothing here imports ``livekit.agents`` by itself; a program that holds a pool h
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +221,9 @@ def _pool_of_classes(names: Mapping[str, Any]) -> list[AgentPool]:
     module, file = names.get("__name__", ""), names.get("__file__")
     if file is None or not local_agents(names, module):
         return []
-    pool = AgentPool()
+    # OpenRTC's own command reads this for files that make no pool themselves.
+    isolation: Any = os.environ.get("OPENRTC_ISOLATION", "").strip() or "coroutine"
+    pool = AgentPool(isolation=isolation)
     for each in agents_of(names, module, Path(file).resolve()):
         pool.add(each.name, each.agent_cls, **each.options())
     return [pool]

@@ -49,6 +49,12 @@ def test_what_a_file_brings_is_its_pools_its_servers_or_its_classes() -> None:
     assert not face.programs_of({"x": 1}).pools
 
 
+def test_classes_without_a_pool_are_isolated_as_openrtcs_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENRTC_ISOLATION", "process")
+    (pool,) = face.programs_of({"__name__": Sales.__module__, "__file__": __file__, "Sales": Sales}).pools
+    assert [each.placement for each in face.specs(pool)] == [Placement.DEDICATED]
+
+
 def test_agents_are_specified_in_the_order_of_their_registration() -> None:
     pool = AgentPool(agent_name="cast", max_sessions_per_agent={"b": 3}, request_fnc=print, placement="tenant")
     pool.add("b", Sales, llm="x/y", capabilities=["de"])
