@@ -14,6 +14,7 @@ import os
 import socket
 import time
 import weakref
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,12 @@ class Meter:
         self._pauses: list[float] = []
         self._collecting = 0.0
         gc.callbacks.append(self._collector)
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        # Not a task of the call that happens to be first: it would end with that.
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     def frame(self, late: float) -> None:
         """Note by how many seconds a frame of audio came too late."""
         self._late.append(late)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it still says what it sees."""
-        return not self._task.done()
-
-    def forget(self) -> None:
-        """Let go of the collector."""
-        gc.callbacks.remove(self._collector)
 
     async def _run(self) -> None:
         while True:
@@ -113,12 +106,9 @@ _meters: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Meter] = weakref.W
 
 
 def meter() -> Meter:
-    """Return the meter of this loop, made when it is first asked for, and anew when it ended with its first call."""
+    """Return the meter of this loop, made when it is first asked for."""
     loop = asyncio.get_running_loop()
     found = _meters.get(loop)
-    if found is not None and not found.is_running:
-        found.forget()
-        found = None
     if found is None:
         found = _meters[loop] = Meter()
     return found
