@@ -14,6 +14,7 @@ import msgspec
 from greenroom.pool._model import EndKind, Manifest, Memo, Spent
 
 MAX_MESSAGE: Final = 64 * 1024 * 1024
+_LENGTH: Final = 4
 
 
 class Role(StrEnum):
@@ -360,4 +361,28 @@ from_shard: Final = msgspec.msgpack.Decoder(FromShard)
 def encode(message: _Message) -> bytes:
     """Return a message as it goes over the socket, its length before it."""
     body = _encoder.encode(message)
-    return len(body).to_bytes(4, "big") + body
+    return len(body).to_bytes(_LENGTH, "big") + body
+
+
+class Frames:
+    """Cuts a stream into messages, each preceded by its length: 4 bytes, big-endian."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the messages that are complete now. Raises :class:`ValueError` for one that is too long."""
+        self._buffer += data
+        found = []
+        start, end = 0, len(self._buffer)
+        while end - start >= _LENGTH:
+            length = int.from_bytes(self._buffer[start : start + _LENGTH], "big")
+            if length > MAX_MESSAGE:
+                raise ValueError(f"a message of {length} bytes")
+            if end - start - _LENGTH < length:
+                break
+            start += _LENGTH
+            found.append(bytes(self._buffer[start : start + length]))
+            start += length
+        del self._buffer[:start]
+        return found

@@ -16,10 +16,10 @@ from greenroom.config import ApiKey
 from greenroom.grants import VideoGrant, mint, verify
 from greenroom.pool._model import AgentSpec, CodeOptions, Failure, Manifest, Permissions
 from greenroom.pool._settings import AgentSettings, BreakerSettings, PoolSettings
-from greenroom.pool._wire import FromNursery, Loading, encode, from_nursery
+from greenroom.pool._wire import Frames, FromNursery, Loading, encode, from_nursery
 from greenroom.pool.supervisor import _effective as effective
 from greenroom.pool.supervisor._cast import Cast, without
-from greenroom.pool.supervisor._channel import Channel, Framing
+from greenroom.pool.supervisor._channel import Channel
 from greenroom.pool.supervisor._environment import nursery_environment
 from greenroom.pool.supervisor._messages import Load, Post, agent_url, registration, renewed, worker_status
 from greenroom.pool.supervisor._output import MAX_LINE, read_line
@@ -103,11 +103,11 @@ def test_settings_go_before_code_and_code_before_defaults() -> None:
 
 def test_a_message_is_cut_from_the_stream_however_it_arrives() -> None:
     data = encode(Loading(source="a")) + encode(Loading(source="b"))
-    framing = Framing()
-    bodies = [body for byte in data for body in framing.feed(bytes([byte]))]
+    frames = Frames()
+    bodies = [body for byte in data for body in frames.feed(bytes([byte]))]
     assert [from_nursery.decode(body) for body in bodies] == [Loading(source="a"), Loading(source="b")]
     with pytest.raises(ValueError, match="message of"):
-        framing.feed(b"\xff\xff\xff\xff")
+        frames.feed(b"\xff\xff\xff\xff")
 
 
 async def test_a_channel_passes_descriptors_waits_for_nobody_and_tells_when_the_other_side_is_gone() -> None:

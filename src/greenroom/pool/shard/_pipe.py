@@ -11,34 +11,12 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from greenroom.pool._wire import MAX_MESSAGE, encode
+from greenroom.pool._wire import Frames, encode
 
 _CHUNK: Final = 256 * 1024
-_LENGTH: Final = 4
 _DESCRIPTORS: Final = 16
 
 T = TypeVar("T")
-
-
-class Frames:
-    """Cuts a stream into messages, each preceded by its length: 4 bytes, big-endian."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that are complete now. Raises :class:`ValueError` for one that is too long."""
-        self._buffer += data
-        found: list[bytes] = []
-        while len(self._buffer) >= _LENGTH:
-            length = int.from_bytes(self._buffer[:_LENGTH], "big")
-            if length > MAX_MESSAGE:
-                raise ValueError(f"a message of {length} bytes")
-            if len(self._buffer) < _LENGTH + length:
-                break
-            found.append(bytes(self._buffer[_LENGTH : _LENGTH + length]))
-            del self._buffer[: _LENGTH + length]
-        return found
 
 
 class BlockingPipe(Generic[T]):

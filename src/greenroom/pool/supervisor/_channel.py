@@ -16,36 +16,11 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from greenroom.pool._wire import MAX_MESSAGE
+from greenroom.pool._wire import Frames
 
 _CHUNK: Final = 256 * 1024
-_LENGTH: Final = 4
 
 T = TypeVar("T")
-
-
-class Framing:
-    """Cuts a stream into messages, each preceded by its length: 4 bytes, big-endian."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that are complete now. Raises :class:`ValueError` for one that is too long."""
-        self._buffer += data
-        found = []
-        start, end = 0, len(self._buffer)
-        while end - start >= _LENGTH:
-            length = int.from_bytes(self._buffer[start : start + _LENGTH], "big")
-            if length > MAX_MESSAGE:
-                raise ValueError(f"a message of {length} bytes")
-            if end - start - _LENGTH < length:
-                break
-            start += _LENGTH
-            found.append(bytes(self._buffer[start : start + length]))
-            start += length
-        del self._buffer[:start]
-        return found
 
 
 class Channel(Generic[T]):
@@ -68,7 +43,7 @@ class Channel(Generic[T]):
         self._decoder = decoder
         self._on_message = on_message
         self._on_end = on_end
-        self._framing = Framing()
+        self._frames = Frames()
         self._waiting: deque[tuple[bytes, Sequence[int]]] = deque()
         self._writing = False
         self.closed = False
@@ -116,7 +91,7 @@ class Channel(Generic[T]):
         except OSError:
             data = b""
         try:
-            messages = [self._decoder.decode(body) for body in self._framing.feed(data)] if data else []
+            messages = [self._decoder.decode(body) for body in self._frames.feed(data)] if data else []
         except (ValueError, msgspec.MsgspecError):
             data, messages = b"", []
         for message in messages:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from greenroom.pool import _wire as wire
-from greenroom.pool.shard._pipe import BlockingPipe, Frames, LoopPipe
+from greenroom.pool._wire import Frames
+from greenroom.pool.shard._pipe import BlockingPipe, LoopPipe
 
 pytestmark = pytest.mark.unit
 
