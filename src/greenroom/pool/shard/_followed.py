@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: When a job is taken away, the room may have ended: for so many seconds it is awaited that the server says so.
 _DOUBT = 0.5
 _THERE = frozenset({"listening", "thinking", "speaking"})
+#: Metrics that a provider's answer comes with. A VAD's and the like come on their own.
+_ANSWERS = frozenset({"llm_metrics", "stt_metrics", "tts_metrics", "realtime_model_metrics"})
 _PROVIDERS = (stt.STT, llm.LLM, llm.RealtimeModel, tts.TTS)
 
 
@@ -204,6 +206,10 @@ class SessionInstruments:
         update = event.update
         if update.type == "tool_call_started" and update.function_call.name == END_CALL_TOOL:
             self._ending.hangs_up(END_CALL_TOOL)
+
+    def _answered(self, event: Any) -> None:
+        if event.metrics.type in _ANSWERS:
+            self._facts.provider_ok(event.metrics.label, time.monotonic())
 
     def _error(self, event: Any) -> None:
         error = event.error
