@@ -25,6 +25,8 @@ _COLOURS: Final = {
 _DIM: Final = "\x1b[90m"
 _RESET: Final = "\x1b[0m"
 _SOURCES: Final = (36, 32, 35, 34, 33, 96, 92, 95)
+#: Fields that read better below the line than in it.
+_BELOW: Final = ("stack", "exception")
 _NARROWEST: Final = 8
 _WIDEST: Final = 24
 
@@ -43,11 +45,13 @@ class LineFormatter(logging.Formatter):
         self._sources: dict[str, int] = {}
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and below it the traceback of a defect."""
+        """Return the line, and below it the traceback of a defect, or the stack that it is about."""
         source = _clean(getattr(record, "source", "") or _part(record.name))
         self._width = min(max(self._width, len(source)), _WIDEST)
         level = "" if record.levelno == logging.INFO else f"{record.levelname} "
-        fields = "".join(f" {name}={_value(value)}" for name, value in _fields(record).items())
+        said = _fields(record)
+        below = [text for name in _BELOW if isinstance(text := said.get(name), str) and "\n" in text]
+        fields = "".join(f" {name}={_value(value)}" for name, value in said.items() if value not in below)
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         message = _clean(record.getMessage())
         if self._colour:
@@ -59,6 +63,9 @@ class LineFormatter(logging.Formatter):
             line = f"{clock} {source:<{self._width}} {level}{message}" + (f" {fields}" if fields else "")
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
+        for text in below:
+            # Indented, so that nothing in it passes for a line of its own.
+            line += "".join(f"\n    {_clean(each)}" for each in text.splitlines())
         return line.rstrip()
 
     def _tint(self, source: str) -> int:
@@ -119,6 +126,12 @@ def _value(value: object) -> str:
         return f"{value:.3f}".rstrip("0").rstrip(".")
     if isinstance(value, str):
         text = value
+    elif (
+        value
+        and isinstance(value, list | tuple)
+        and all(isinstance(each, str) and _BARE.fullmatch(each) for each in value)
+    ):
+        text = ",".join(value)
     else:
         try:
             text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))

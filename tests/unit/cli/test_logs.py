@@ -55,6 +55,9 @@ def test_only_what_is_not_ordinary_names_its_level() -> None:
         (True, "true"),
         (None, "null"),
         ({"a": 1}, '"{\\"a\\":1}"'),
+        (["a.py", "b.py"], "a.py,b.py"),
+        (["two words"], '"[\\"two words\\"]"'),
+        ([], "[]"),
         ("line\nbreak", '"line\\nbreak"'),
     ],
 )
@@ -78,6 +81,15 @@ def test_a_defect_shows_its_traceback_below() -> None:
         )
     assert said.splitlines()[0].endswith("ERROR failed")
     assert said.splitlines()[-1].startswith("ValueError: invalid literal")
+
+
+def test_a_stack_of_another_process_stands_below_and_passes_for_no_line_of_its_own() -> None:
+    said = line("blocked", shard=1, stack="File a, line 1\n12:00:00 server   forged\x1b[2J")
+    assert said.splitlines() == [
+        "server   blocked  shard=1",
+        "    File a, line 1",
+        "    12:00:00 server   forged\\x1b[2J",
+    ]
 
 
 def test_columns_line_up_with_the_longest_source_so_far() -> None:

@@ -153,12 +153,8 @@ class Overseer:
 
 def _say(shard: Shard, said: Say) -> None:
     shard.where = "" if said.over else said.where
-    extra: dict[str, object] = {
-        "shard": shard.number,
-        "seconds": round(said.seconds, 2),
-        "where": said.where,
-        "job_id": said.job_id,
-    }
+    extra: dict[str, object] = {"shard": shard.number, "seconds": round(said.seconds, 2)}
+    extra |= {name: value for name, value in (("where", said.where), ("job_id", said.job_id)) if value}
     if said.over:
         _log.warning("a shard's event loop turns again", extra=extra)
     else:
