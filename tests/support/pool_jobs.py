@@ -60,6 +60,17 @@ async def entrypoint(ctx: JobContext):
     if what == "count":
         note(counted())
         ctx.shutdown("counted")
+    if what == "never ends":
+        ctx.shutdown("soon")
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                note(ctx.job.id, "goes on")
+    if what == "hangs on":
+        async def hang(reason):
+            await asyncio.Event().wait()
+        ctx.add_shutdown_callback(hang)
     if what == "panic":
         import ctypes
         from livekit.rtc import _ffi_client

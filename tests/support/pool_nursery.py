@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from greenroom.pool import _wire as wire
 from greenroom.pool._model import Manifest
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 M = TypeVar("M")
 
 

@@ -88,6 +88,14 @@ async def test_a_session_that_exits_or_raises_takes_no_other_with_it(hatchery: N
     assert "J1 over enough" in notes(hatchery)
 
 
+async def test_a_shutdown_callback_that_hangs_ends_when_the_supervisor_ends_the_session(hatchery: NurseryPeer) -> None:
+    shard = await hatchery.fork()
+    launch(shard, "J1", "hangs on")
+    await started(shard, "J1")
+    shard.say(wire.End(job_id="J1", kind=EndKind.DRAINED))
+    assert (await ended(shard, "J1")).kind is EndKind.DRAINED
+
+
 async def test_a_retired_shard_ends_with_its_last_session(hatchery: NurseryPeer) -> None:
     shard = await hatchery.fork()
     launch(shard, "J1")
@@ -104,7 +112,8 @@ async def test_a_shard_that_loses_its_supervisor_ends_its_calls_and_itself(hatch
     shard = await hatchery.fork()
     launch(shard, "J1")
     launch(shard, "J2", "stubborn")
-    await started(shard, "J2")
+    launch(shard, "J3", "never ends")
+    await started(shard, "J3")
     shard.close()
     assert (await reaped(hatchery, shard)).status == 0
     assert {"J1 over the pool is gone", "J2 is asked to end"} <= set(notes(hatchery))

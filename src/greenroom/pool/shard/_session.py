@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("greenroom.pool")
 
 _STRAY_PATIENCE: Final = 2.0
+#: What upstream waits for in turn, beside the program's on_session_end: the entrypoint, the agent session, an upload.
+_UPSTREAM_PATIENCE: Final = 15.0 + 60.0 + 60.0
 _owner: Final[ContextVar[set[weakref.ref[asyncio.Task[Any]]] | None]] = ContextVar("greenroom_tasks", default=None)
 
 
@@ -72,10 +74,13 @@ class Session:
         self.launch = launch
         self._instruments = instruments
         self._tell = tell
+        self._session_end_timeout = session_end_timeout
         self._shutdown_timeout = shutdown_timeout
         self._ending = False
         self._moving: asyncio.Task[None] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._deadlines: list[asyncio.TimerHandle] = []
+        self._abandoned: asyncio.Future[None] | None = None
         self._job_task: asyncio.Task[None] | None = None
         self._tasks: set[weakref.ref[asyncio.Task[Any]]] = set()
         instruments.context.run(_owner.set, self._tasks)
@@ -91,22 +96,26 @@ class Session:
             on_entry=lambda: tell(Started(job_id=launch.job_id)),
             on_shutdown=instruments.shutdown,
             on_failure=instruments.entry_failed,
-            on_closing=self._closing,
+            on_closing=self._closes,
             before_start=instruments.on_session,
             infer=infer,
         )
 
     async def run(self) -> Ended:
         """Run the session to its end, let go of everything that belongs to it, and return how it ended."""
-        self._job_task = self._job.start(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._abandoned = loop.create_future()
+        self._job_task = self._job.start(loop)
         try:
-            await asyncio.wait({self._job_task})
-            if not self._job_task.cancelled() and (error := self._job_task.exception() or self._job.unmade):
+            await asyncio.wait({self._job_task, self._abandoned}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._job_task.done():
+                logger.error("a session cannot be ended", extra={"job_id": self.launch.job_id})
+            elif not self._job_task.cancelled() and (error := self._job_task.exception() or self._job.unmade):
                 self._instruments.entry_failed(error)
         finally:
             self._job_task.cancel()
-            if self._deadline is not None:
-                self._deadline.cancel()
+            for deadline in self._deadlines:
+                deadline.cancel()
             if self._moving is not None:
                 self._moving.cancel()
             self._job.close()
@@ -125,6 +134,11 @@ class Session:
         self._ending = True
         self._instruments.asked_to_end(kind, reason)
         self._job.shut_down(reason)
+        # As stock's worker has it: bounded is what comes after the program's on_session_end. And all of it, as here
+        # no process is killed in the end that holds nothing but this session.
+        if self._closing:
+            self._overdue_in(self._shutdown_timeout)
+        self._overdue_in(_UPSTREAM_PATIENCE + self._session_end_timeout + self._shutdown_timeout)
 
     def move(self, patience: float) -> None:
         """End the session as soon as nobody speaks, to go on elsewhere."""
@@ -133,9 +147,11 @@ class Session:
         self._moving = asyncio.get_running_loop().create_task(self._move(patience), context=self._instruments.context)
 
     def kill(self) -> None:
-        """End the session without asking the program. Idempotent."""
-        if self._job_task is not None:
+        """End the session without asking the program. What even then does not end is left to itself. Idempotent."""
+        if self._job_task is not None and self._abandoned is not None:
             self._job_task.cancel()
+            abandon = asyncio.get_running_loop().call_later(_STRAY_PATIENCE, _give_up, self._abandoned)
+            self._deadlines.append(abandon)
 
     def inferred(self, request_id: str, data: bytes | None, problem: str) -> None:
         """Hand over what the inference process answered."""
@@ -151,9 +167,13 @@ class Session:
             return
         self.end(EndKind.MOVED, "the call goes on with newer code")
 
-    def _closing(self) -> None:
-        if self._ending and self._deadline is None:
-            self._deadline = asyncio.get_running_loop().call_later(self._shutdown_timeout, self._overdue)
+    def _closes(self) -> None:
+        self._closing = True
+        if self._ending:
+            self._overdue_in(self._shutdown_timeout)
+
+    def _overdue_in(self, seconds: float) -> None:
+        self._deadlines.append(asyncio.get_running_loop().call_later(seconds, self._overdue))
 
     def _overdue(self) -> None:
         logger.error("a session did not shut down in time", extra={"job_id": self.launch.job_id})
@@ -161,7 +181,7 @@ class Session:
 
     async def _end_strays(self) -> None:
         """Cancel what the program left running, as the end of its own process would."""
-        mine = {asyncio.current_task(), self._moving}
+        mine = {asyncio.current_task(), self._moving, self._job_task}
         left = {task for each in [*self._tasks] if (task := each()) is not None and not task.done()} - mine
         for task in left:
             task.cancel()
@@ -176,3 +196,8 @@ class Session:
         for task in left - stubborn:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 task.result()
+
+
+def _give_up(abandoned: asyncio.Future[None]) -> None:
+    if not abandoned.done():
+        abandoned.set_result(None)
