@@ -30,6 +30,8 @@ def agents_command(paths: Sequence[Path], options: PoolOptions, ways: PoolWays, 
     reread = Reread(said, paths, options, ways, watch=watch)
     require_paths(settings.paths)
     require_livekit_agents("greenroom agents")
+    # What comes next takes seconds.
+    _log.info("starting", extra={"paths": [str(path) for path in settings.paths], "url": settings.url})
     from greenroom.pool.supervisor import run_pool  # noqa: PLC0415 - mistakes are told before
 
     return run(run_pool(settings, announce_ready, on_output=tell, cost_of=cost_so_far, reread=reread))
@@ -42,6 +44,8 @@ def require_paths(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise ConfigError(f"'{path}' does not exist", fix="Name an agent's file, or a directory that holds agents")
+        if path.is_file() and path.suffix != ".py":
+            raise ConfigError(f"'{path}' is not a Python file", fix="Name an agent's .py file, or a directory")
 
 
 def tell(output: Output) -> None:

@@ -93,3 +93,11 @@ async def test_a_program_that_cannot_be_loaded_is_said_with_its_line(tmp_path: P
         with pytest.raises(GreenroomError, match=r"broken\.py:3"):
             await pool.start()
         await pool.stop()
+
+
+async def test_a_directory_without_agents_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    pool = Pool(settings_of("ws://127.0.0.1:1", [tmp_path]))
+    with pytest.raises(GreenroomError, match="No agent found under"):
+        await pool.start()
+    assert pool._generations._last == 0
+    await pool.stop()

@@ -15,10 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from greenroom.config import ApiKey
 from greenroom.errors import ConfigError, GreenroomError
-from greenroom.pool._model import Permissions
 from greenroom.pool.supervisor._messages import (
     Load,
     Post,
+    Terms,
     agent_url,
     job_status,
     migration,
@@ -56,24 +56,23 @@ class Desk(Protocol):
 class Link:
     """One worker of LiveKit, as far as LiveKit knows.
 
-    :param version: of livekit-agents, since that is what runs the jobs.
+    :param on_change: called when it is registered, and when it is not any more.
     """
 
     def __init__(
         self,
         number: int,
         post: Post,
-        permissions: Permissions,
+        terms: Terms,
         desk: Desk,
         *,
         url: str,
         key: ApiKey,
-        version: str,
-        deployment: str,
         on_change: Callable[[], None],
     ) -> None:
         self.number = number
         self.post = post
+        self.terms = terms
         self.worker_id = ""
         self.registered = asyncio.Event()
         #: Why it cannot be registered, as far as a person can mend it.
@@ -82,7 +81,7 @@ class Link:
         self._desk = desk
         self._url = url
         self._key = key
-        self._register = registration(post, permissions, version=version, deployment=deployment)
+        self._register = registration(post, terms)
         self._on_change = on_change
         self._socket: ClientConnection | None = None
         self._load = Load()
@@ -131,7 +130,7 @@ class Link:
             self._failures += 1
             _log.warning(
                 "not connected to LiveKit",
-                extra={"agent_name": self.post.dispatch, "why": why, "retry_in": round(delay, 1)},
+                extra={"agent_name": self.post.dispatch, "url": self._url, "why": why, "retry_in": round(delay, 1)},
             )
             await asyncio.sleep(delay)
 

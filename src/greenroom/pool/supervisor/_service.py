@@ -79,6 +79,12 @@ class Service:
 
         :raises GreenroomError: when no agent can run, and no save is waited for.
         """
+        paths = await asyncio.to_thread(self._files.find)
+        if not paths and not self._settings.watch:
+            # Known before livekit-agents is imported, which takes seconds.
+            where = ", ".join(f"'{path}'" for path in self._settings.paths)
+            words = "A file with an agent imports livekit.agents and has an AgentServer or an Agent class"
+            raise GreenroomError(f"No agent found under {where}", fix=words)
         try:
             await self.reload()
         except GreenroomError as error:
@@ -86,10 +92,10 @@ class Service:
                 raise
             _log.error("no agent is in service: %s", error)
         if not self.cast.members and not self._settings.watch:
-            broken = [f"  {place(each.source, each.line)}: {each.message}" for each in self.cast.failures]
-            where = ", ".join(f"'{path}'" for path in self._settings.paths)
-            words = f"No agent found under {where}" if not broken else "No agent can run:\n" + "\n".join(broken)
-            raise GreenroomError(words, fix="A file with an agent imports livekit.agents and has an AgentServer")
+            broken = [
+                f"  {place(str(shown(Path(each.source))), each.line)}: {each.message}" for each in self.cast.failures
+            ]
+            raise GreenroomError("\n".join(["No agent can run:", *broken]))
 
     async def reload(self) -> None:
         """Load what is on disk, and put it into service as far as it can be.
