@@ -136,6 +136,22 @@ async def test_agents_come_and_go_with_their_files(tmp_path: Path) -> None:
         await stage.served(lambda: {each.agent_name for each in stage.workers()} == {"clerk"})
 
 
+async def test_an_agent_that_may_do_otherwise_is_registered_anew_and_its_calls_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "clerk.py"
+    file.write_text(holder())
+    async with pool_stage(file) as stage:
+        call = await stage.call("lobby")
+        (before,) = stage.workers()
+        hidden = "AgentServer(permissions=agents.WorkerPermissions(hidden=True))"
+        file.write_text("from livekit import agents\n" + holder().replace("AgentServer()", hidden))
+        await stage.pool.reload()
+        await stage.served(lambda: sorted(worker.status for worker in stage.workers()) == ["available", "draining"])
+        assert {worker.id: worker.status for worker in stage.workers()}[before.id] == "draining"
+        assert [each.job_id for each in stage.pool.snapshot().sessions] == [call.job_id]
+        await stage.hang_up("lobby")
+        await stage.served(lambda: [worker.status for worker in stage.workers()] == ["available"])
+
+
 async def test_with_swap_calls_go_over_to_the_new_code(tmp_path: Path) -> None:
     file = tmp_path / "clerk.py"
     file.write_text(holder(version="v1"))

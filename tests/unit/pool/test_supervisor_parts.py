@@ -158,12 +158,8 @@ def test_a_renewed_token_says_the_same_for_another_hour_even_when_it_had_run_out
 
 
 def test_a_worker_registers_with_what_its_agent_may_do_and_tells_when_it_is_full() -> None:
-    message = registration(
-        Post(dispatch="clerk", job_type=1),
-        Permissions(can_publish=False, hidden=True),
-        version="1.8.9",
-        deployment="v1",
-    ).register
+    terms = Terms(permissions=Permissions(can_publish=False, hidden=True), version="1.8.9", deployment="v1")
+    message = registration(Post(dispatch="clerk", job_type=1), terms).register
     assert (message.agent_name, message.type, message.deployment) == ("clerk", agent.JT_PUBLISHER, "v1")
     assert message.allowed_permissions.hidden
     assert message.allowed_permissions.agent

@@ -10,7 +10,7 @@ from greenroom.errors import GreenroomError
 from greenroom.pool._model import AgentSpec
 from greenroom.pool._settings import PoolSettings
 from greenroom.pool.supervisor._link import Desk, Link
-from greenroom.pool.supervisor._messages import Load, Post
+from greenroom.pool.supervisor._messages import Load, Post, Terms
 
 _UNKNOWN_VERSION: Final = "1.8.9"
 
@@ -26,7 +26,7 @@ class Links:
         self._desk = desk
         self._on_change = on_change
         self._by_number: dict[int, Link] = {}
-        self._wanted: dict[Post, AgentSpec] = {}
+        self._current: dict[Post, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._last = 0
 
@@ -40,31 +40,36 @@ class Links:
 
     def for_post(self, post: Post) -> Link | None:
         """Return the registration for a name and type of job."""
-        return next((link for link in self._by_number.values() if link.post == post), None)
+        return self._by_number.get(self._current.get(post, 0))
 
     def is_leaving(self, link: Link) -> bool:
-        """Whether no agent in service needs it."""
-        return link.post not in self._wanted
+        """Whether no agent in service needs it, or needs it as it was registered."""
+        return self._current.get(link.post) != link.number
 
     def serve(self, agents: Iterable[AgentSpec], *, version: str, deployment: str) -> None:
-        """Register whatever these agents need."""
-        self._wanted = {}
+        """Register whatever these agents need. What was registered otherwise stays until its last call has ended."""
+        wanted: dict[Post, AgentSpec] = {}
         for agent in agents:
-            self._wanted.setdefault(Post(dispatch=agent.dispatch, job_type=agent.job_type), agent)
-        for post, agent in self._wanted.items():
-            if self.for_post(post) is None:
-                self._last += 1
-                self._by_number[self._last] = Link(
-                    self._last,
-                    post,
-                    agent.permissions,
-                    self._desk,
-                    url=self._settings.url,
-                    key=self._settings.key,
-                    version=version or _UNKNOWN_VERSION,
-                    deployment=deployment,
-                    on_change=self._on_change,
-                )
+            wanted.setdefault(Post(dispatch=agent.dispatch, job_type=agent.job_type), agent)
+        self._current = {post: number for post, number in self._current.items() if post in wanted}
+        for post, agent in wanted.items():
+            terms = Terms(permissions=agent.permissions, version=version or _UNKNOWN_VERSION, deployment=deployment)
+            current = self.for_post(post)
+            if current is None or current.terms != terms:
+                self._current[post] = self._open(post, terms).number
+
+    def _open(self, post: Post, terms: Terms) -> Link:
+        self._last += 1
+        link = self._by_number[self._last] = Link(
+            self._last,
+            post,
+            terms,
+            self._desk,
+            url=self._settings.url,
+            key=self._settings.key,
+            on_change=self._on_change,
+        )
+        return link
 
     def tell_load(self, load_of: Callable[[Link], Load]) -> None:
         """Tell LiveKit how busy each is; one that nobody needs any more is closed."""

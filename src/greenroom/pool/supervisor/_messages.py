@@ -28,6 +28,17 @@ class Post(msgspec.Struct, frozen=True, kw_only=True, order=True):
     job_type: int
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What else LiveKit is told of a worker once and for all.
+
+    :param version: of livekit-agents, since that is what runs the jobs.
+    """
+
+    permissions: Permissions
+    version: str
+    deployment: str = ""
+
+
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """How busy a registration is. ``share`` of what it can take, 0 to 1."""
 
@@ -57,8 +68,9 @@ def renewed(token: str, key: ApiKey, now: float) -> str:
         return token
 
 
-def registration(post: Post, permissions: Permissions, *, version: str, deployment: str) -> agent.WorkerMessage:
+def registration(post: Post, terms: Terms) -> agent.WorkerMessage:
     """Return the first message of a worker."""
+    permissions = terms.permissions
     allowed = models.ParticipantPermission(
         can_publish=permissions.can_publish,
         can_subscribe=permissions.can_subscribe,
@@ -71,8 +83,8 @@ def registration(post: Post, permissions: Permissions, *, version: str, deployme
     request = agent.RegisterWorkerRequest(
         type=agent.JobType.Name(post.job_type),
         agent_name=post.dispatch,
-        version=version,
-        deployment=deployment,
+        version=terms.version,
+        deployment=terms.deployment,
         allowed_permissions=allowed,
     )
     return agent.WorkerMessage(register=request)
