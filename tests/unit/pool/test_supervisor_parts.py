@@ -21,7 +21,7 @@ from greenroom.pool.supervisor import _effective as effective
 from greenroom.pool.supervisor._cast import Cast, without
 from greenroom.pool.supervisor._channel import Channel
 from greenroom.pool.supervisor._environment import nursery_environment
-from greenroom.pool.supervisor._messages import Load, Post, agent_url, registration, renewed, worker_status
+from greenroom.pool.supervisor._messages import Load, Post, Terms, agent_url, registration, renewed, worker_status
 from greenroom.pool.supervisor._output import MAX_LINE, read_line
 from greenroom.pool.supervisor._process import LineReader
 from greenroom.pool.supervisor._watch import Contents
