@@ -90,6 +90,21 @@ async def test_the_agent_is_back_in_its_room_after_a_crash(tmp_path: Path) -> No
         assert [job.state.status for job in stage.jobs("lobby", "guest")] == [agent.JS_RUNNING]
 
 
+async def test_livekits_ending_of_a_job_whose_first_agent_has_left_does_not_end_the_second(tmp_path: Path) -> None:
+    (tmp_path / "clerk.py").write_text(holder())
+    async with pool_stage(tmp_path, shards=2) as stage:
+        call = await stage.call("lobby")
+        (shard,) = [each for each in stage.pool.snapshot().shards if each.number == call.shard]
+        os.kill(shard.pid, signal.SIGKILL)
+        await stage.until(lambda now: now.rescued)
+        (link,) = stage.pool._links.all()
+        ending = agent.ServerMessage(termination=agent.JobTermination(job_id=call.job_id))
+        stage.pool.received(link, ending)
+        assert stage.pool._runs.calls.running[call.job_id].ending is None
+        stage.pool.received(link, ending)
+        await stage.until(lambda now: now.ended.get("terminated"))
+
+
 async def test_a_blocked_shard_is_told_of_gets_no_calls_and_is_killed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -13,7 +14,10 @@ from greenroom.pool._wire import Launch
 from greenroom.pool.admission import PolicyWatch
 from greenroom.reports import SessionReport
 
-STARTING = "starting"
+STARTING: Final = "starting"
+#: Stands for every tenant beyond those that are counted one by one; no tenant can be called so.
+OTHERS: Final = "(others)"
+_MOST_COUNTED: Final = 2000
 
 
 @dataclass(eq=False, kw_only=True)
@@ -98,7 +102,10 @@ class Calls:
     def count(self, call: Call, kind: EndKind) -> None:
         """Count an end, of a call or of its stay in one shard."""
         self.ended[kind] += 1
-        self.by_agent[call.launch.agent, call.launch.tenant, kind] += 1
+        key = (call.launch.agent, call.launch.tenant, str(kind))
+        # Who dispatches names tenants: there may be no end of them.
+        known = key in self.by_agent or len(self.by_agent) < _MOST_COUNTED
+        self.by_agent[key if known else (call.launch.agent, OTHERS, str(kind))] += 1
 
     def of_link(self, link: int) -> list[Call]:
         """Return the calls that came over a registration."""
