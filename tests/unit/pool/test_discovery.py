@@ -167,6 +167,10 @@ def test_looking_again_sees_what_changed() -> None:
 
 
 CLASS = "from livekit.agents import Agent\n\nclass Desk(Agent): ...\n"
+DECORATED = (
+    "from livekit.agents import Agent\nfrom greenroom.pool import agent_config\n"
+    "@agent_config(name='billing')\nclass Desk(Agent): ...\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,29 @@ def test_classes_that_a_program_or_another_class_brings_are_left_to_it() -> None
     write("base.py", CLASS)
     write("sales.py", "import livekit.agents\nfrom base import Desk\nclass Sales(Desk, livekit.agents.Agent): ...\n")
     write("alone.py", CLASS)
-    assert set(found()) == {"main", "sales", "alone"}
+    assert set(found()) == {"main"}
+    Path("main.py").unlink()
+    assert set(found()) == {"desk", "sales", "alone"}
+
+
+@pytest.mark.parametrize("program", [SERVER, SERVER + "def broken(:\n"], ids=["sound", "broken"])
+def test_beside_programs_a_class_is_an_agent_when_it_is_decorated(program: str) -> None:
+    write("main.py", program)
+    write("helper.py", CLASS)
+    write("billing.py", DECORATED)
+    assert set(found()) == {"main", "billing"}
+
+
+def test_a_decorated_class_that_a_program_imports_is_the_programs() -> None:
+    write("main.py", "import billing\n" + SERVER)
+    write("billing.py", DECORATED)
+    assert set(found()) == {"main"}
+
+
+def test_a_broken_file_without_a_program_hides_no_class() -> None:
+    write("other.py", CLASS + "def broken(:\n")
+    write("desk.py", CLASS)
+    assert set(found()) == {"other", "desk"}
 
 
 def test_classes_under_a_directory_with_a_pool_are_left_to_the_pool() -> None:

@@ -119,12 +119,17 @@ class Discovery:
         return survey
 
     def _left_to_others(self, found: dict[Path, Source]) -> list[Path]:
-        """Return the files with no more than classes that others bring: those that import them, or that make a pool."""
+        """Return the files with no more than classes that others bring, or that are nobody's agents.
+
+        Others are those that import them, or that make a pool. Beside programs a class that is not decorated is a part
+        of one.
+        """
         classes = [path for path, source in found.items() if source.launch is Launch.CLASSES]
         if any(source.pool for source in found.values()):
             return classes
         brought = {file for path in found for file in _closure(path, self._cache)[0] if file != path}
-        return [path for path in classes if path in brought]
+        programs = any(source.program for source in found.values())
+        return [path for path in classes if path in brought or (programs and not found[path].decorated)]
 
     def _walk(self, directories: set[Path]) -> Iterator[Path]:
         files = 0

@@ -13,6 +13,7 @@ from pathlib import Path
 _SERVERS = {"AgentServer"}
 _POOLS = {"AgentPool"}
 _DECORATOR = "agent_config"
+_MENTIONS_PROGRAM = re.compile(rb"\b(AgentServer|WorkerOptions|ServerOptions|run_app|rtc_session)\b")
 _MENTIONS_AGENT = re.compile(
     rb"\blivekit\b[\s\S]*\b(AgentServer|WorkerOptions|ServerOptions|run_app|rtc_session)\b"
     rb"|\b(greenroom|openrtc)\b[\s\S]*\b(AgentPool|agent_config)\b"
@@ -64,6 +65,8 @@ class Source:
     :param agent_name: the name it registers under, where the file says it literally.
     :param server_from: the import that brings its server, when another file defines it.
     :param pool: whether it makes an ``AgentPool``, which finds agents of its own.
+    :param program: whether it is a program with a server of its own; of a file that does not parse, by its words.
+    :param decorated: whether it says itself that a class in it is an agent.
     """
 
     imports: tuple[ImportedName, ...] = ()
@@ -71,6 +74,8 @@ class Source:
     agent_name: str | None = None
     server_from: ImportedName | None = None
     pool: bool = False
+    program: bool = False
+    decorated: bool = False
     problem: Problem | None = None
 
 
@@ -84,17 +89,26 @@ def read_source(path: Path, text: bytes) -> Source:
     try:
         tree = ast.parse(text, filename=str(path))
     except SyntaxError as error:
-        return Source(problem=Problem(path, error.lineno or 0, error.msg))
+        problem = Problem(path, error.lineno or 0, error.msg)
     except (ValueError, RecursionError) as error:
-        return Source(problem=Problem(path, 0, str(error)))
+        problem = Problem(path, 0, str(error))
+    else:
+        return _parsed(tree)
+    return Source(program=_MENTIONS_PROGRAM.search(text) is not None, problem=problem)
+
+
+def _parsed(tree: ast.Module) -> Source:
     imports = tuple(_imports(tree))
     launch, server_from = _launch(tree, imports)
+    pool = launch is not None and bool(_calls(tree, _POOLS))
     return Source(
         imports=imports,
         launch=launch,
         agent_name=_agent_name(tree),
         server_from=server_from,
-        pool=launch is not None and bool(_calls(tree, _POOLS)),
+        pool=pool,
+        program=launch in {Launch.MODULE, Launch.SCRIPT} and not pool,
+        decorated=any(_is_decorated(node) for node in _top_level(tree.body)),
     )
 
 
@@ -144,13 +158,17 @@ def _has_agent_class(top: Sequence[ast.stmt]) -> bool:
     for node in top:
         if not isinstance(node, ast.ClassDef):
             continue
-        decorated = any(
-            isinstance(each, ast.Call) and _last_name(each.func) == _DECORATOR for each in node.decorator_list
-        )
+        decorated = _is_decorated(node)
         if decorated or agents & {_last_name(base) for base in node.bases}:
             agents.add(node.name)
             public |= decorated or not node.name.startswith("_")
     return public
+
+
+def _is_decorated(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ClassDef) and any(
+        isinstance(each, ast.Call) and _last_name(each.func) == _DECORATOR for each in node.decorator_list
+    )
 
 
 def _is_pool(name: ImportedName) -> bool:
