@@ -21,7 +21,7 @@ from greenroom.pool.api._metrics import Metrics
 from greenroom.pool.api._observing import SessionInfo, SessionObserver, SessionOutcome, SessionStatus
 from greenroom.pool.api._providers import OBJECT, provider
 from greenroom.pool.api._tenants import TenantSource
-from greenroom.pool.api._turns import fill_userdata, session_options
+from greenroom.pool.api._turns import drop_unused_detector, fill_userdata, session_options
 from greenroom.pool.context import PROVIDERS
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ async def _begin(call: _Call, config: AgentConfig, ctx: JobContext) -> None:
     session.tenant_id = info.tenant  # type: ignore[attr-defined]
     await ctx.connect(**config.connect_options)
     agent = await _make_agent(config, ctx)
+    if config.session_factory is None:
+        drop_unused_detector(session, agent)
     options = dict(config.start_options)
     if config.room_options is not None:
         options["room_options"] = config.room_options

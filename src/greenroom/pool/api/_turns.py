@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from livekit.agents import JobProcess
+    from livekit.agents import Agent, AgentSession, JobProcess
 
 VAD_KEY: Final = "vad"
 TURN_DETECTION_KEY: Final = "turn_detection_factory"
@@ -74,6 +74,19 @@ def session_options(options: Mapping[str, Any], process: JobProcess, *, llm: obj
     if turns:
         chosen["turn_handling"] = turns
     return chosen | _vad(chosen, process)
+
+
+def drop_unused_detector(session: AgentSession[Any], agent: Agent) -> None:
+    """Take the end-of-turn model from a session that has not started and in which nothing is transcribed.
+
+    It weighs 240 MB, is LiveKit's default, and would be loaded although nobody asks it.
+    """
+    from livekit.agents import llm, utils  # noqa: PLC0415
+
+    hears = agent.stt if utils.is_given(agent.stt) else session.stt
+    model = agent.llm if utils.is_given(agent.llm) else session.llm
+    if hears is None and not isinstance(session.turn_detection, str) and not isinstance(model, llm.RealtimeModel):
+        session.update_options(turn_detection=None)
 
 
 def fill_userdata(process: JobProcess) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from livekit.agents import APIConnectOptions, inference, llm
+from livekit.agents import Agent, AgentSession, APIConnectOptions, inference, llm
 
 from greenroom import offline
 from greenroom.errors import GreenroomError
@@ -18,7 +18,7 @@ from greenroom.pool.api._audit import AuditLog
 from greenroom.pool.api._metrics import STREAM_LENGTH, JsonlMetricsSink, Metrics
 from greenroom.pool.api._pins import is_job_pinned
 from greenroom.pool.api._tenants import TenantSource
-from greenroom.pool.api._turns import fill_userdata, session_options
+from greenroom.pool.api._turns import drop_unused_detector, fill_userdata, session_options
 from greenroom.pool.context import SCOPE, Scope
 
 pytestmark = pytest.mark.unit
@@ -211,6 +211,18 @@ def test_turns_end_by_the_model_inside_livekit_agents_and_voices_interrupt() -> 
     assert (type(detector), detector.model) == (inference.TurnDetector, "turn-detector-v1-mini")
     assert options == {"turn_handling": {"interruption": {"mode": "vad"}}}
     assert turns(llm=offline.LLM(), stt=None) == options
+
+
+async def test_only_sessions_in_which_something_is_transcribed_keep_the_model_that_ends_turns() -> None:
+    deaf = AgentSession[None](llm=offline.LLM())
+    drop_unused_detector(deaf, Agent(instructions=""))
+    assert deaf.turn_detection is None
+    for session, agent in (
+        (AgentSession[None](llm=offline.LLM(), stt=offline.STT()), Agent(instructions="")),
+        (AgentSession[None](llm=offline.LLM()), Agent(instructions="", stt=offline.STT())),
+    ):
+        drop_unused_detector(session, agent)
+        assert isinstance(session.turn_detection, inference.TurnDetector)
 
 
 def test_what_is_said_of_turns_is_laid_over_the_default_one_level_deep() -> None:
