@@ -143,10 +143,16 @@ class Overseer:
                     _say(shard, effect)
                 case StopPlacing():
                     shard.unfed = True
+                    extra = {"shard": shard.number, "pid": shard.process.pid, "sessions": len(shard.jobs)}
+                    _log.warning("a shard gives no sign of life, it gets no new calls", extra=extra)
+                    if not shard.where:
+                        # Not even its watching thread gets to run: native code holds the interpreter.
+                        shard.process.dump_stacks()
                 case Resume():
                     shard.unfed = False
                 case Kill(seconds=seconds):
                     shard.doomed = f"its loop did not turn for {seconds:.0f} s"
+                    _log.error("a shard is killed", extra={"shard": shard.number, "why": shard.doomed})
                     shard.process.kill()
             self._on_change()
 

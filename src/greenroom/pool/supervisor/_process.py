@@ -127,6 +127,10 @@ class Process(Generic[T]):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
+    def dump_stacks(self) -> None:
+        """Have it print what each of its threads is doing: shards answer to that even when no Python code runs."""
+        self._signal(signal.SIGUSR1)
+
     def terminate(self) -> None:
         """Ask it to end."""
         self._signal(signal.SIGTERM)
