@@ -21,6 +21,7 @@ from greenroom.pool.supervisor import _effective as effective
 from greenroom.pool.supervisor._cast import Cast, without
 from greenroom.pool.supervisor._channel import Channel
 from greenroom.pool.supervisor._environment import nursery_environment
+from greenroom.pool.supervisor._link import backoff
 from greenroom.pool.supervisor._messages import Load, Post, Terms, agent_url, registration, renewed, worker_status
 from greenroom.pool.supervisor._output import MAX_LINE, read_line
 from greenroom.pool.supervisor._process import LineReader
@@ -168,6 +169,13 @@ def test_a_worker_registers_with_what_its_agent_may_do_and_tells_when_it_is_full
     draining = worker_status(Load(draining=True)).update_worker
     assert (draining.status, draining.draining) == (agent.WS_FULL, True)
     assert agent_url("https://lk.example/base/") == "wss://lk.example/base/agent"
+
+
+def test_a_lost_server_is_tried_at_once_then_less_and_less_often() -> None:
+    assert backoff(0) == 0
+    assert 0.1 < backoff(1) <= 0.25
+    assert 5 <= backoff(10) <= 10
+    assert 5 <= backoff(1000) <= 10
 
 
 def test_a_nursery_gets_the_servers_address_and_key_and_no_proxy_in_its_way() -> None:

@@ -33,6 +33,7 @@ STATUS_EVERY: Final = 2.5
 _REGISTER_WITHIN: Final = 10.0
 _PING_EVERY: Final = 30.0
 _LAST_WORDS: Final = 1.0
+_FIRST_DELAY: Final = 0.25
 _MAX_DELAY: Final = 10.0
 _MAX_MESSAGE: Final = 2 * 1024 * 1024
 _GO_AWAY: Final = "the server asked its workers to go elsewhere"
@@ -237,8 +238,10 @@ class Link:
 
 
 def backoff(failures: int) -> float:
-    """Return how long to wait before connecting again: at once, then up to ten seconds, never all workers together."""
-    return random.uniform(0.5, 1.0) * min(2.0 * failures, _MAX_DELAY)  # noqa: S311 - spreads load
+    """Return how long to wait before connecting again: not at all at first, at most ten seconds, not all in step."""
+    if not failures:
+        return 0.0
+    return random.uniform(0.5, 1.0) * min(_FIRST_DELAY * 2.0 ** min(failures - 1, 10), _MAX_DELAY)  # noqa: S311 - spreads load
 
 
 async def _read(socket: ClientConnection) -> agent.ServerMessage | None:

@@ -242,7 +242,7 @@ class Pool:
 
     def health(self) -> str:
         """Return what keeps it from taking calls; empty when nothing does."""
-        if self._state == "starting":
+        if self._state == "starting" and not self.cast.generation:
             return "the agents are being loaded"
         if self._state == "stopped":
             return "the pool has stopped"
