@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from livekit import rtc
 from livekit.protocol import agent
 
 from greenroom._media import EngineConfig, Str0mEngine
+from greenroom.config import RoomDefaults, ServerConfig
 from support.pool_supervised import PoolStage, pool_stage
 from support.sdk import Caller, callers
+from support.serving import KEY
 from support.signal_client import token
 
 #: ``make chaos`` asks for the long form.
@@ -55,7 +58,7 @@ async def measure():
 
 class Stream(llm.LLMStream):
     async def _run(self):
-        said = self._chat_ctx.items[-1].text_content or ""
+        said = getattr(self._chat_ctx.items[-1], "text_content", None) or ""
         if os.path.exists(os.environ.get("OUTAGE", "/nowhere")) and said.startswith("needs"):
             raise APIStatusError("out of order", status_code=400, retryable=False)
         if said == "use the tool":
@@ -159,6 +162,11 @@ class Person:
         )
         return json.loads(said) if said else None
 
+    async def tells(self, words: str) -> None:
+        """Say something, whether or not the agent lives to answer."""
+        with contextlib.suppress(rtc.RpcError):
+            await self.ask("say", words, within=30.0)
+
     async def reaches(self, besides: int = 0) -> Any:
         """Wait until the agent is there, not in the process ``besides``, and answers; return its answer."""
         # Whoever asks somebody who is not there waits for long.
@@ -218,9 +226,11 @@ class Chaos(PoolStage):
 @contextlib.asynccontextmanager
 async def chaos_stage(*paths: Path, **settings: Any) -> AsyncIterator[Chaos]:
     """Run a server with real media, a pool of these files, and callers."""
+    # An agent stays until its room ends, which is soon after the last person has left.
+    config = ServerConfig(keys=(KEY,), port=0, rtc_port=0, room=RoomDefaults(departure_timeout=1))
     async with (
         callers() as make,
-        pool_stage(*paths, engine=Str0mEngine(EngineConfig()), **settings) as stage,
+        pool_stage(*paths, engine=Str0mEngine(EngineConfig()), config=config, **settings) as stage,
     ):
         yield Chaos(stage.server, stage.url, stage.pool, stage.output, stage.news, make=make)
 

@@ -12,6 +12,7 @@ from typing import Any
 from livekit.protocol import agent
 
 from greenroom._media import EngineConfig, MediaEngine, Str0mEngine
+from greenroom.config import ServerConfig
 from greenroom.pool.settings import PoolSettings
 from greenroom.pool.supervisor import Output, Pool
 from greenroom.reports import PoolSnapshot, SessionReport
@@ -122,14 +123,19 @@ def settings_of(url: str, paths: Sequence[Path], **more: Any) -> PoolSettings:
 
 @contextlib.asynccontextmanager
 async def pool_stage(
-    *paths: Path, engine: MediaEngine | None = None, media: bool = False, **settings: Any
+    *paths: Path,
+    engine: MediaEngine | None = None,
+    media: bool = False,
+    config: ServerConfig | None = None,
+    **settings: Any,
 ) -> AsyncIterator[PoolStage]:
     """Run a server and a pool of these files.
 
     :param media: whether agents really connect.
+    :param config: of the server.
     """
     engine = engine or (Str0mEngine(EngineConfig()) if media else None)
-    async with running_server(engine) as (server, url):
+    async with running_server(engine, config) as (server, url):
         output: list[Output] = []
         pool = Pool(settings_of(url, paths, **settings), on_output=output.append)
         stage = PoolStage(server, url, pool, output)

@@ -32,9 +32,10 @@ def main() -> int:
 
 def _be(child: Child) -> None:
     # The nursery has imported all of this, once it knew that livekit.agents is there.
-    from greenroom.pool.shard import _advisor, _host, _inference, _scope  # noqa: PLC0415
+    from greenroom.pool.shard import _advisor, _host, _inference, _orphan, _scope  # noqa: PLC0415
 
     _scope.install_output(child.settings)
+    _orphan.bound(child.end, child.settings.shutdown_timeout)
     match child.role:
         case Role.SHARD:
             _host.run_shard(child.end, child.catalog, child.settings)
