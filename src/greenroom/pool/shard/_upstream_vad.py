@@ -1,7 +1,7 @@
 """livekit-agents' own VAD, asked where its caller is: a window of it takes a hundredth of a millisecond.
 
 Upstream gives each stream a thread and hands it a window 31 times a second. To hand it over and to be told of the
-result costs several times what the model does, and at many calls threads that take the interpreter from the loop.
+result costs twice what the model does, and more where threads sleep between or wait for the interpreter.
 """
 
 from __future__ import annotations
