@@ -37,6 +37,7 @@ START = 1_800_000_000.0
 JOB = JobInfo(
     id="AJ_1", room="lobby", room_sid="RM_1", agent_name="desk", worker_id="AW_1", agent_identity="agent-AJ_1"
 )
+AGENT = {"identity": "agent-AJ_1", "kind": "AGENT"}
 SESSION, ROOM, WORKERS = "session:AJ_1", "room:RM_1", "system:workers"
 _TYPES = {
     AgentStateChanged: "agent.state",
@@ -220,6 +221,19 @@ def test_an_agent_that_leaves_people_behind_says_why(told: tuple[str, msgspec.St
     found = Story().talking().tell(*told).room(ParticipantLeft, "agent-AJ_1").over().why()
     assert found.verdict == "agent_left"
     assert found.answer == (f"'desk' is gone: {cause}.", "ada is still there.")
+
+
+@pytest.mark.parametrize("reported", ["before it is back", "after it is back"])
+def test_an_agent_that_goes_on_in_another_process_is_there(reported: str) -> None:
+    closed = SessionReport(close_reason="user_initiated")
+    story = Story().talking().room(ParticipantLeft, "agent-AJ_1", reason="CLIENT_INITIATED")
+    if reported == "before it is back":
+        story.tell(SESSION, closed)
+    story.room(ParticipantJoined, "agent-AJ_1", participant={**AGENT, "sid": "PA_again"})
+    if reported == "after it is back":
+        story.tell(SESSION, closed)
+    found = story.tell(SESSION, AgentStateChanged(state="listening")).why()
+    assert found.answer[0] == "'desk' is in the room and is listening."
 
 
 def test_what_nobody_tells_is_not_made_up() -> None:

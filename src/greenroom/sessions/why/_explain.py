@@ -93,7 +93,8 @@ def _judge(facts: Facts, run: Run, now: float) -> _Judgement:
     gone = person is not None and not person.present
     if run.assigned is None and run.pending is not None:
         return _never_came(facts, run, name, now)
-    if run.over is not None or run.report is not None or gone or facts.finished is not None:
+    closed = run.report is not None and not _came_back(run, run.report, person)
+    if run.over is not None or closed or gone or facts.finished is not None:
         return _ended(facts, run, person, name)
     joined = person is not None or run.state is not None or (run.info is not None and run.info.present)
     if not joined and run.assigned is not None:
@@ -229,6 +230,12 @@ def _agent(facts: Facts, run: Run) -> Person | None:
     found = [each for each in facts.people.values() if each.is_agent and each.identity in {identity, f"agent-{run.id}"}]
     # Who came back counts as they are now.
     return found[-1] if found else None
+
+
+def _came_back(run: Run, closed: Record, person: Person | None) -> bool:
+    """Tell whether a session went on after it closed, in another process of its pool."""
+    back = person.joined if person is not None and person.present else None
+    return any(each is not None and each.position > closed.position for each in (back, run.state))
 
 
 def _state(run: Run, now: float) -> tuple[str, float]:
