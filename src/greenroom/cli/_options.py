@@ -176,6 +176,14 @@ class PoolOptions(KeyOptions):
         What is logged at least: DEBUG, INFO (default), WARNING or ERROR. Environment: GREENROOM_LOG_LEVEL.
     log_format
         text (default; LiveKit's word is colored) or json. Environment: GREENROOM_LOG_FORMAT.
+    metrics_jsonl
+        A file to write OpenRTC's stream of metrics to, in JSON lines; it is emptied first.
+        Environment: GREENROOM_POOL_METRICS_JSONL.
+    metrics_jsonl_interval
+        Seconds between two snapshots in files of metrics; 1 by default.
+        Environment: GREENROOM_POOL_METRICS_JSONL_INTERVAL.
+    metrics_json_file
+        A file to hold the latest snapshot. Environment: GREENROOM_POOL_METRICS_JSON_FILE.
     verbose
         Log details.
     """
@@ -195,6 +203,9 @@ class PoolOptions(KeyOptions):
     reload_addr: str | None = None
     log_level: str | None = None
     log_format: str | None = None
+    metrics_jsonl: str | None = None
+    metrics_jsonl_interval: float | None = None
+    metrics_json_file: str | None = None
     verbose: bool = False
 
 

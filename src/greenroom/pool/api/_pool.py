@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import GreenroomError
+from greenroom.pool._metrics import Metrics, MetricsStreamEvent, PoolRuntimeSnapshot
 from greenroom.pool._model import Failure, Placement
 from greenroom.pool._settings import DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_SESSIONS, BreakerSettings
 from greenroom.pool.api import _capture, _config, _discovery, _hosting, _observing, _registering
@@ -24,7 +25,6 @@ from greenroom.pool.api._config import (
     SessionFactory,
     UserdataFactory,
 )
-from greenroom.pool.api._metrics import Metrics, MetricsStreamEvent, PoolRuntimeSnapshot
 from greenroom.pool.api._observing import SessionObserver
 from greenroom.pool.api._options import AgentRouter, IsolationMode, PoolOptions
 from greenroom.pool.api._providers import prepare

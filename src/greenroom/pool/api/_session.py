@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from greenroom.errors import GreenroomError
 from greenroom.pool import context
+from greenroom.pool._metrics import Metrics
 from greenroom.pool._model import EndKind
 from greenroom.pool.admission import Offer, Refusal, mapping_of, tenant_of
 from greenroom.pool.api import _observing as observing
 from greenroom.pool.api._config import PROVIDER_KINDS, AgentConfig
-from greenroom.pool.api._metrics import Metrics
 from greenroom.pool.api._observing import SessionInfo, SessionObserver, SessionOutcome, SessionStatus
 from greenroom.pool.api._providers import OBJECT, provider
 from greenroom.pool.api._tenants import TenantSource

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from greenroom.pool._metrics import Metrics
 from greenroom.pool.admission import Breakers, Desk
 from greenroom.pool.supervisor._generations import Generations
 from greenroom.pool.supervisor._shards import Shards
@@ -15,6 +16,7 @@ from greenroom.pool.supervisor._shards import Shards
 class Parts:
     """The pool's processes, its places and its clocks.
 
+    :param metrics: counts the pool's sessions.
     :param clock: of decisions, in seconds; it never goes back.
     :param wall: seconds since the epoch.
     """
@@ -23,5 +25,6 @@ class Parts:
     generations: Generations
     desk: Desk
     breakers: Breakers
+    metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time

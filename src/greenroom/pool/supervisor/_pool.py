@@ -38,6 +38,7 @@ from greenroom.pool.supervisor._routes import Routes
 from greenroom.pool.supervisor._runs import Runs
 from greenroom.pool.supervisor._service import Service, place
 from greenroom.pool.supervisor._shards import Shard, Shards
+from greenroom.pool.supervisor._stream import MetricsFiles
 from greenroom.reports import PoolCommands, PoolSnapshot
 
 _log = logging.getLogger("greenroom.pool")
@@ -85,6 +86,7 @@ class Pool:
         )
         self._links = Links(settings, self, self.changed)
         self._service.join(self._links, self._runs)
+        self._files = MetricsFiles(settings, parts.metrics, self.snapshot)
         self._http = HttpServer(Routes(self, settings.key))
         self._listeners: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -108,12 +110,15 @@ class Pool:
         :raises GreenroomError: when nothing can ever run, and no save is waited for.
         """
         self._tenants.load()
+        self._files.open()
+        self.listen(self._files.events)
         if self._settings.port is not None or self._settings.dev:
             await self._http.start(self._settings.host, effective.port(self._settings, self.cast.options))
         await self._service.open()
         if not self._http.url:
             await self._http.start(self._settings.host, effective.port(self._settings, self.cast.options))
         self._spawn(self._tick())
+        self._spawn(self._files.run())
         problem = await self._links.settled()
         if problem is not None:
             raise problem
@@ -168,6 +173,7 @@ class Pool:
         await self._tenants.aclose()
         await self._end_processes()
         await self._http.close()
+        self._files.close()
         self._over.set()
 
     async def reload(self) -> None:

@@ -73,6 +73,7 @@ class Runs:
         self._generations = parts.generations
         self._desk = parts.desk
         self._breakers = parts.breakers
+        self._metrics = parts.metrics
         self._clock = parts.clock
         self._wall = parts.wall
         self._cost_of = cost_of
@@ -108,6 +109,7 @@ class Runs:
             started_at=self._wall(),
         )
         self.calls.add(call)
+        self._metrics.session_started(launch.agent, launch.tenant)
         self._office.tell(link, job_status(call.id, agent_pb.JS_RUNNING))
         shard = self._shards.get(hold.shard)
         if shard is None or shard.doomed or call.id not in shard.jobs:
@@ -184,11 +186,11 @@ class Runs:
                 _log.info("call goes on with newer code", extra={**_fields(call), "shard": call.shard})
             self._office.changed()
             return
-        self._finish(call, ended.kind, ended.reason or ended.error, ok=ended.ok)
+        self._finish(call, ended.kind, ended.reason or ended.error, ok=ended.ok, error=ended.error)
 
     # The end
 
-    def _finish(self, call: Call, kind: EndKind, reason: str, *, ok: bool) -> None:
+    def _finish(self, call: Call, kind: EndKind, reason: str, *, ok: bool, error: str = "") -> None:
         self._shards.release(call.shard, call.id)
         self.calls.end(call, kind, self._clock())
         self._desk.release(call.id)
@@ -198,6 +200,9 @@ class Runs:
         told = reason if not ok or kind in {EndKind.POLICY, EndKind.DRAINED} else ""
         if not call.handed_over:
             self._office.tell(call.link, job_status(call.id, status, told))
+        if kind in _FAILURES:
+            self._metrics.session_failed(call.launch.agent, error or f"{kind}: {reason}", call.launch.tenant)
+        self._metrics.session_finished(call.launch.agent, call.launch.tenant)
         level = logging.WARNING if kind in _FAILURES else logging.INFO
         seconds = round(self._clock() - call.began_at, 1)
         _log.log(level, "call ended", extra={**_fields(call), "kind": kind, "reason": reason, "seconds": seconds})

@@ -13,9 +13,9 @@ from livekit.agents import Agent, AgentSession, APIConnectOptions, inference, ll
 from greenroom import offline
 from greenroom.errors import GreenroomError
 from greenroom.pool import is_pinned, pin_reload
+from greenroom.pool._metrics import STREAM_LENGTH, JsonlMetricsSink, Metrics
 from greenroom.pool.api import _providers as providers
 from greenroom.pool.api._audit import AuditLog
-from greenroom.pool.api._metrics import STREAM_LENGTH, JsonlMetricsSink, Metrics
 from greenroom.pool.api._pins import is_job_pinned
 from greenroom.pool.api._tenants import TenantSource
 from greenroom.pool.api._turns import drop_unused_detector, fill_userdata, session_options

@@ -1,4 +1,4 @@
-"""What a process counts of its sessions: OpenRTC's snapshot, and its stream of metrics in JSON lines, schema 2."""
+"""What a pool, or a process of it, counts of its sessions: OpenRTC's snapshot, and its stream in JSON lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MetricsStreamEvent(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class ProcessResidentSetInfo:
-    """The memory of this process. ``bytes_value`` is ``None`` where the system does not say."""
+    """The memory of a process, or of a pool's. ``bytes_value`` is ``None`` where the system does not say."""
 
     bytes_value: int | None
     metric: str
@@ -42,7 +42,7 @@ class ProcessResidentSetInfo:
 
 @dataclass(frozen=True, slots=True)
 class PoolRuntimeSnapshot:
-    """What this process runs. The whole pool's is on its HTTP port."""
+    """What a process or a pool runs, as OpenRTC has it. More of a pool is on its HTTP port."""
 
     timestamp: float
     uptime_seconds: float
@@ -95,9 +95,9 @@ class Metrics:
             self._tenants[tenant] += 1
             self._note({"event": "session_started", "agent": agent, "tenant": tenant})
 
-    def session_failed(self, agent: str, error: BaseException, tenant: str = DEFAULT_TENANT) -> None:
+    def session_failed(self, agent: str, error: BaseException | str, tenant: str = DEFAULT_TENANT) -> None:
         """Count one that fails; it ends as well."""
-        said = f"{type(error).__name__}: {error}"
+        said = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         with self._lock:
             self.failed += 1
             self.last_agent = agent
@@ -123,8 +123,13 @@ class Metrics:
             events.append({"event": "metrics_stream_overflow", "overflow_dropped": dropped})
         return events
 
-    def snapshot(self, *, agents: int, deployment: str | None, draining: bool) -> PoolRuntimeSnapshot:
-        """Return what is counted just now."""
+    def snapshot(
+        self, *, agents: int, deployment: str | None, draining: bool, memory: ProcessResidentSetInfo | None = None
+    ) -> PoolRuntimeSnapshot:
+        """Return what is counted just now.
+
+        :param memory: that of this process by default.
+        """
         with self._lock:
             return PoolRuntimeSnapshot(
                 timestamp=self.clock(),
@@ -137,7 +142,7 @@ class Metrics:
                 last_error=self.last_error,
                 sessions_by_agent=dict(self._agents),
                 sessions_by_tenant=dict(self._tenants),
-                resident_set=resident_set(),
+                resident_set=memory or resident_set(),
                 deployment_version=deployment,
                 draining=draining,
             )
