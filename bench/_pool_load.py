@@ -16,7 +16,7 @@ from bench._pool_stage import Executor, Stage
 from bench._process import Running
 
 #: After the last call has been answered: greetings end, the callers ask their first question.
-SETTLE = 4.0
+SETTLE = 3.0
 #: Who heard less of the agent than this share of the time was in no conversation.
 QUIET = 0.1
 

@@ -36,7 +36,7 @@ def executors(options: Options) -> list[Executor]:
 
 async def run(options: Options) -> list[Figure]:
     """Let each executor in turn serve the same calls."""
-    calls, seconds, rounds = (4, 5.0, 1) if options.quick else (CALLS, SECONDS, options.rounds or ROUNDS)
+    calls, seconds, rounds = (4, 4.2, 1) if options.quick else (CALLS, SECONDS, options.rounds or ROUNDS)
     found = {executor.name: Outcomes(executor) for executor in executors(options)}
     async with stage() as place:
         for number in range(rounds):

@@ -20,7 +20,7 @@ KNOBS = {
 
 async def run(options: Options) -> list[Figure]:
     """Let each setting in turn serve the same calls."""
-    calls, seconds, rounds = (4, 5.0, 1) if options.quick else (CALLS, SECONDS, options.rounds or ROUNDS)
+    calls, seconds, rounds = (4, 4.2, 1) if options.quick else (CALLS, SECONDS, options.rounds or ROUNDS)
     async with stage() as place:
         found = {name: Outcomes(ours(1, name, *_config(place, name))) for name in KNOBS}
         for number in range(rounds):
