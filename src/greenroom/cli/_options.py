@@ -224,6 +224,9 @@ class PoolWays:
         longest.
     only_registered_rooms
         Take only calls that name an agent of this pool.
+    placement
+        Whom calls share a process with, of agents that do not say: shared (default), tenant, or dedicated for
+        a process to each call. Environment: GREENROOM_POOL_PLACEMENT.
     simulation
         Taken for LiveKit's CLI: a pool has no other limit than the one it is told.
     """
@@ -232,6 +235,7 @@ class PoolWays:
     swap: bool | None = None
     first_prefix: bool | None = None
     only_registered_rooms: bool | None = None
+    placement: str | None = None
     simulation: bool | None = None
 
 

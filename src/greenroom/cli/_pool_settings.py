@@ -31,6 +31,7 @@ POOL_FLAGS: Final = {
     "metrics_jsonl": "pool.metrics_jsonl",
     "metrics_jsonl_interval": "pool.metrics_jsonl_interval",
     "metrics_json_file": "pool.metrics_json_file",
+    "placement": "pool.placement",
     "swap": "pool.swap",
     "first_prefix": "pool.first_prefix",
     "only_registered_rooms": "pool.only_registered_rooms",

@@ -41,7 +41,10 @@ _AFTER: Final = {
     "pool.deployment": ("LIVEKIT_AGENT_DEPLOYMENT",),
     "pool.max_sessions": ("OPENRTC_MAX_CONCURRENT_SESSIONS",),
     "pool.port": ("OPENRTC_PORT",),
+    "pool.placement": ("OPENRTC_ISOLATION",),
 }
+#: OpenRTC's words for Greenroom's.
+_WORDS: Final = {"OPENRTC_ISOLATION": {"process": "dedicated", "coroutine": "shared"}}
 #: Of a pool's settings, those that have a section of their own, and what only a program tells it.
 _ELSEWHERE: Final = frozenset({"key", "log_level", "tenants", "cli_address"})
 
@@ -191,6 +194,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     def read(self, variable: str, text: str) -> Any:
         """Return what a variable says, as a file would. Raises :class:`ConfigError`, without a secret in it."""
         problem = ""
+        text = _WORDS.get(variable, {}).get(text.strip(), text)
         for kind in _choices(self.kind):
             try:
                 return msgspec.json.decode(msgspec.json.encode(msgspec.convert(_value(kind, text), kind, strict=False)))

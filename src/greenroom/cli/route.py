@@ -127,7 +127,7 @@ def _loaded(paths: Sequence[Path], said: Configuration, environment: Mapping[str
     found = declared_by(read_manifest(files, environment=environment))
     return msgspec.structs.replace(
         found,
-        agents=configured(found.agents, section.agents),
+        agents=configured(found.agents, section.agents, section.placement),
         first_prefix=_first(section.first_prefix, found.first_prefix),
         only_registered_rooms=_first(section.only_registered_rooms, found.only_registered_rooms),
     )

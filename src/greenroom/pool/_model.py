@@ -48,6 +48,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     :param source: the absolute path of its file.
     :param job_type: LiveKit's ``JobType``: 0 a job for each room, 1 for each publisher.
     :param capabilities: what a dispatch may ask for instead of a name.
+    :param placed: whether its own code says its placement, which then is not left to what the pool is told.
     :param asks: whether it decides itself which offers it takes (``on_request``).
     :param max_sessions: of it at once, in this pool.
     :param providers: the labels of its STT, LLM and TTS as far as they are known before a call.
@@ -62,6 +63,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     permissions: Permissions = Permissions()
     capabilities: tuple[str, ...] = ()
     placement: Placement = Placement.SHARED
+    placed: bool = False
     asks: bool = False
     max_sessions: int | None = None
     providers: dict[str, str] = {}

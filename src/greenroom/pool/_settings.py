@@ -121,6 +121,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param swap: whether calls in progress go over to new code between two turns, instead of ending on the old.
     :param end_of_turn: whether the end-of-turn model inside livekit-agents is loaded once for all shards, 233 MB;
         ``None`` leaves that to what the agents' code seems to use.
+    :param placement: whom calls share a shard with, of agents that neither the configuration nor their code places.
     :param metrics_jsonl: a file for OpenRTC's stream of metrics, emptied at the start; empty for none.
     :param metrics_jsonl_interval: between two snapshots in the files of metrics.
     :param metrics_json_file: a file that holds the latest snapshot of the stream; empty for none.
@@ -145,6 +146,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     deployment: str | None = None
     observability: str = ""
+    placement: Literal["shared", "tenant", "dedicated"] | None = None
     metrics_jsonl: str = ""
     metrics_jsonl_interval: Seconds = 1.0
     metrics_json_file: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from livekit.protocol import agent
@@ -27,10 +28,18 @@ async def test_a_policy_ends_a_call_and_its_reason_is_told(tmp_path: Path, caplo
     assert any(record.message == "a policy ends a call" for record in caplog.records)
 
 
-async def test_a_dedicated_agent_has_a_process_for_each_call_and_one_in_reserve(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "told",
+    [{"agents": {"clerk": AgentSettings(placement="dedicated")}}, {"placement": "dedicated"}],
+    ids=["agent", "pool"],
+)
+async def test_a_dedicated_agent_has_a_process_for_each_call_and_one_in_reserve(
+    tmp_path: Path, told: dict[str, Any]
+) -> None:
     (tmp_path / "clerk.py").write_text(holder())
-    agents = {"clerk": AgentSettings(placement="dedicated")}
-    async with pool_stage(tmp_path, agents=agents) as stage:
+    async with pool_stage(tmp_path, **told) as stage:
+        # The first call does not wait for its process, either.
+        await stage.until(lambda now: sum(each.state == "ready" for each in now.shards) == 2)
         calls = [await stage.call(f"room-{number}") for number in range(2)]
         assert calls[0].shard != calls[1].shard
         # One for everybody, one for each call, one in reserve.

@@ -192,6 +192,17 @@ def test_a_variable_of_openrtc_counts_after_greenrooms() -> None:
     assert read_configuration(None, {"OPENRTC_PORT": "1", "GREENROOM_POOL_PORT": "2"}).get("pool.port") == 2
 
 
+def test_openrtcs_isolation_is_a_placement() -> None:
+    for said, placement in (("process", "dedicated"), ("coroutine", "shared"), ("tenant", "tenant")):
+        assert read_configuration(None, {"OPENRTC_ISOLATION": said}).get("pool.placement") == placement
+    told = pool_configuration((), PoolOptions(), PoolWays(placement="tenant"), {"OPENRTC_ISOLATION": "process"})
+    assert pool_settings(told, PoolOptions(), {}).placement == "tenant"
+    with pytest.raises(ConfigError, match="OPENRTC_ISOLATION is not usable: Invalid enum value 'thread'"):
+        read_configuration(None, {"OPENRTC_ISOLATION": "thread"})
+    with pytest.raises(ConfigError, match="--placement thread is not usable"):
+        pool_configuration((), PoolOptions(), PoolWays(placement="thread"), {})
+
+
 def test_a_limit_can_be_taken_away() -> None:
     assert read_configuration(None, {"GREENROOM_POOL_POLICIES_SOLO": "never"}).get("pool.policies.solo") == "never"
     assert read_configuration(None, {"GREENROOM_POOL_POLICIES_SOLO": "9"}).get("pool.policies.solo") == 9.0

@@ -131,6 +131,13 @@ def test_the_configuration_goes_before_the_code_of_an_agent() -> None:
     )
 
 
+def test_a_pools_placement_is_for_agents_that_nobody_places() -> None:
+    agents = (AgentSpec(name="a"), AgentSpec(name="b"), AgentSpec(name="c", placement=Placement.SHARED, placed=True))
+    said = {"b": AgentSettings(placement="tenant")}
+    found = {agent.name: agent.placement for agent in configured(agents, said, "dedicated")}
+    assert found == {"a": Placement.DEDICATED, "b": Placement.TENANT, "c": Placement.SHARED}
+
+
 kinds = st.sampled_from([SHARED, ACME, GLOBEX, ALONE])
 shards = st.lists(
     st.builds(

@@ -10,12 +10,19 @@ from greenroom.pool._model import AgentSpec, Placement
 from greenroom.pool._settings import AgentSettings
 
 
-def configured(agents: Iterable[AgentSpec], settings: Mapping[str, AgentSettings]) -> tuple[AgentSpec, ...]:
-    """Return agents with the capabilities, placement and cap that the configuration gives them."""
-    return tuple(_configured(agent, settings.get(agent.name)) for agent in agents)
+def configured(
+    agents: Iterable[AgentSpec], settings: Mapping[str, AgentSettings], placement: str | None = None
+) -> tuple[AgentSpec, ...]:
+    """Return agents with the capabilities, placement and cap that the configuration gives them.
+
+    :param placement: of those that neither the configuration nor their own code places.
+    """
+    return tuple(_configured(agent, settings.get(agent.name), placement) for agent in agents)
 
 
-def _configured(agent: AgentSpec, said: AgentSettings | None) -> AgentSpec:
+def _configured(agent: AgentSpec, said: AgentSettings | None, placement: str | None) -> AgentSpec:
+    if placement is not None and not agent.placed:
+        agent = msgspec.structs.replace(agent, placement=Placement(placement))
     if said is None:
         return agent
     return msgspec.structs.replace(

@@ -18,6 +18,8 @@ _HOT: Final = frozenset(
         "memory_limit_mb",
         "only_registered_rooms",
         "first_prefix",
+        "swap",
+        "placement",
         "watchdog",
         "breaker",
         "policies",

@@ -56,6 +56,7 @@ class AgentConfig:
     :param source_path: the file of its class, where that is known.
     :param capabilities: what a dispatch may ask for instead of a name.
     :param placement: whom its calls share a process with.
+    :param placed: whether that was said of this agent, not of the pool.
     :param agent_name: what LiveKit dispatches to; the pool's own by default.
     :param max_sessions: of it at once.
     :param room_options: ``AgentSession.start(room_options=...)``.
@@ -76,6 +77,7 @@ class AgentConfig:
     source_path: Path | None = None
     capabilities: tuple[str, ...] = field(default=(), repr=False)
     placement: Placement = field(default=Placement.SHARED, repr=False)
+    placed: bool = field(default=False, repr=False)
     agent_name: str | None = field(default=None, repr=False)
     max_sessions: int | None = field(default=None, repr=False)
     room_options: Any = field(default=None, repr=False)

@@ -99,6 +99,7 @@ def specs(pool: AgentPool) -> list[AgentSpec]:
             source=str(config.source_path or _source_of(config.agent_cls)),
             capabilities=config.capabilities,
             placement=config.placement,
+            placed=config.placed,
             asks=pool.request_fnc is not None,
             max_sessions=caps.get(config.name),
             providers={

@@ -156,6 +156,7 @@ class AgentPool:
             source_path=Path(source_path).expanduser().resolve() if source_path is not None else None,
             capabilities=_registering.capabilities(key, capabilities),
             placement=Placement(placement) if placement else self._options.placement,
+            placed=bool(placement),
             agent_name=_config.words("agent_name", agent_name),
             max_sessions=None if max_sessions is None else _config.at_least("max_sessions", max_sessions, 0),
             room_options=room_options,

@@ -47,15 +47,21 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
         return next((member for member in self.members if member.spec.name == name), None)
 
     def replaced(
-        self, generation: int, manifest: Manifest, wanted: Iterable[str], settings: Mapping[str, AgentSettings]
+        self,
+        generation: int,
+        manifest: Manifest,
+        wanted: Iterable[str],
+        settings: Mapping[str, AgentSettings],
+        placement: str | None = None,
     ) -> Cast:
         """Return what is in service once a new generation has loaded.
 
         An agent whose file failed to load goes on as it was. One whose file is gone does not.
 
         :param wanted: the files that were to be loaded.
+        :param placement: see :func:`configured`.
         """
-        fresh = configured(manifest.agents, settings)
+        fresh = configured(manifest.agents, settings, placement)
         names = {agent.name for agent in fresh}
         failed = {failure.source for failure in manifest.failures} & set(wanted)
         kept = [member for member in self.members if member.spec.name not in names and member.spec.source in failed]
@@ -69,15 +75,21 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
             versions=manifest.versions or self.versions,
         )
 
-    def told(self, declared: Mapping[tuple[int, str], AgentSpec], settings: Mapping[str, AgentSettings]) -> Cast:
+    def told(
+        self,
+        declared: Mapping[tuple[int, str], AgentSpec],
+        settings: Mapping[str, AgentSettings],
+        placement: str | None = None,
+    ) -> Cast:
         """Return the same agents under other settings.
 
         :param declared: by generation and name, what their code says.
+        :param placement: see :func:`configured`.
         """
         specs = [declared.get((member.generation, member.spec.name), member.spec) for member in self.members]
         members = tuple(
             Member(spec, member.generation)
-            for spec, member in zip(configured(specs, settings), self.members, strict=True)
+            for spec, member in zip(configured(specs, settings, placement), self.members, strict=True)
         )
         return msgspec.structs.replace(self, members=members)
 

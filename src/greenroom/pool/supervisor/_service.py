@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from greenroom.errors import GreenroomError
+from greenroom.pool._model import Placement
 from greenroom.pool._settings import PoolSettings
 from greenroom.pool.admission import Router, Tenants
 from greenroom.pool.discovery import shown
@@ -118,7 +119,7 @@ class Service:
             for generation in self._generations.all()
             for agent in generation.manifest.agents
         }
-        self.cast = self.cast.told(declared, settings.agents)
+        self.cast = self.cast.told(declared, settings.agents, settings.placement)
         self._tune()
 
     async def watch(self) -> None:
@@ -141,7 +142,8 @@ class Service:
         assert self._links is not None
         assert self._runs is not None
         before = self.cast
-        self.cast = before.replaced(generation.number, generation.manifest, paths, self._settings.agents)
+        told = self._settings
+        self.cast = before.replaced(generation.number, generation.manifest, paths, told.agents, told.placement)
         for failure in self.cast.failures:
             said = {"file": place(str(shown(Path(failure.source))), failure.line), "why": failure.message}
             if any(member.spec.source == failure.source for member in self.cast.members):
@@ -154,6 +156,7 @@ class Service:
         for name in changed:
             self._breakers.forget_agent(name)
         if generation.number in self.cast.generations:
+            generation.spare = any(agent.placement is Placement.DEDICATED for agent in self.cast.agents)
             self._generations.staff(generation)
         self._tenants.resolve_with(generation.advice.tenant if options.resolves else None)
         version = self.cast.versions.get("livekit-agents", "")

@@ -271,6 +271,7 @@ def test_what_openrtc_cannot_say_is_kept() -> None:
     )
     assert config.session_kwargs == {"vad": None, "turn_handling": {"turn_detection": "vad"}}
     assert (config.capabilities, config.placement, config.agent_name) == (("billing", "de"), "tenant", "billing")
+    assert (config.placed, pool.add("b", Sales, placement="shared").placed) == (False, True)
     assert (config.room_options, config.start_options) == ("options", {"record": False})
     assert pool.max_sessions_per_agent == {"a": 2}
 
