@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from livekit.protocol import agent
@@ -72,6 +73,23 @@ async def test_a_lost_connection_is_made_again_and_the_calls_go_on(tmp_path: Pat
         assert [each.job_id for each in stage.pool.snapshot().sessions] == [call.job_id]
         (job,) = await stage.served(lambda: [job for job in stage.jobs("lobby") if job.state.worker_id != before])
         assert job.state.status == agent.JS_RUNNING
+        await stage.hang_up("lobby")
+
+
+async def test_a_message_that_cannot_be_dealt_with_leaves_the_registration_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "clerk.py"
+    file.write_text(holder())
+    async with pool_stage(file) as stage:
+        received = stage.pool._front.received
+
+        def fails_once(*message: Any) -> None:
+            monkeypatch.setattr(stage.pool._front, "received", received)
+            raise KeyError("a defect")
+
+        monkeypatch.setattr(stage.pool._front, "received", fails_once)
+        await stage.call("lobby")
         await stage.hang_up("lobby")
 
 

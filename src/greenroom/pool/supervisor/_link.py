@@ -216,7 +216,11 @@ class Link:
                 continue
             if message.HasField("go_away"):
                 return _GO_AWAY
-            self._desk.received(self, message)
+            try:
+                self._desk.received(self, message)
+            except Exception:
+                # One message that cannot be dealt with must not leave the registration deaf to all others.
+                _log.exception("a message of LiveKit could not be dealt with")
 
     async def _send(self, socket: ClientConnection) -> None:
         try:

@@ -45,6 +45,8 @@ _log = logging.getLogger("greenroom.pool")
 
 _TICK: Final = 0.25
 _GRACE: Final = 2.0
+#: One that runs, and one that waits for what was saved meanwhile.
+_RELOADS: Final = 2
 
 
 class Pool:
@@ -95,6 +97,7 @@ class Pool:
         self._news_due = False
         self._state = "starting"
         self._draining = False
+        self._reloads = 0
         self._lag = 0.0
 
     # The public face
@@ -273,8 +276,10 @@ class Pool:
             self._spawn(self._drain_and_tell())
 
     def order_reload(self) -> None:
-        """Begin to reload."""
-        self._spawn(self.reload())
+        """Begin to reload. What is ordered while another order waits is done by that one."""
+        if self._reloads < _RELOADS:
+            self._reloads += 1
+            self._spawn(self._reload_as_ordered())
 
     # What its parts ask
 
@@ -376,13 +381,27 @@ class Pool:
             await asyncio.sleep(_TICK)
             self._lag = max(self._lag * 0.9, loop.time() - due)
             rounds += 1
-            self._overseer.tick()
-            self._runs.tick()
-            self._shards.retire_idle_tenants()
-            if rounds % 4 == 0:
-                self._tenants.refresh()
-                self._breakers.tidy(self._clock())
-                await self._service.drop_old()
+            try:
+                self._look(each_second=rounds % 4 == 0)
+            except Exception:
+                # Without these looks nobody would be watched any more.
+                _log.exception("a look at the pool failed")
+
+    def _look(self, *, each_second: bool) -> None:
+        self._overseer.tick()
+        self._runs.tick()
+        self._shards.retire_idle_tenants()
+        if each_second:
+            self._tenants.refresh()
+            self._breakers.tidy(self._clock())
+            # It may wait for a process to end, and the watchdog must not.
+            self._spawn(self._service.drop_old())
+
+    async def _reload_as_ordered(self) -> None:
+        try:
+            await self.reload()
+        finally:
+            self._reloads -= 1
 
     async def _drain_and_tell(self) -> None:
         if not await self.drain():
@@ -395,9 +414,10 @@ class Pool:
     def _begin_drain(self) -> None:
         if not self._draining:
             self._draining = True
+            if self._state == "serving":
+                _log.info("draining", extra={"sessions": len(self._runs.calls.running)})
             if self._state in {"starting", "serving"}:
                 self._state = "draining"
-            _log.info("draining", extra={"sessions": len(self._runs.calls.running)})
             self._runs.leave_handed_over()
         # At once: LiveKit would go on to choose this pool.
         self._tell_news()
@@ -439,8 +459,11 @@ class Pool:
                     await shard.process.gone.wait()
         for shard in self._shards.all():
             shard.process.kill()
-        for shard in shards:
-            await shard.process.gone.wait()
+        with contextlib.suppress(TimeoutError):
+            # One that was never forked ends with the nursery that does not fork it.
+            async with asyncio.timeout(_GRACE):
+                for shard in shards:
+                    await shard.process.gone.wait()
         await self._generations.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
