@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+from greenroom.config import DEV_KEY, DEV_SECRET, is_loopback
 from greenroom.errors import ConfigError, GreenroomError
 
 if TYPE_CHECKING:
@@ -115,8 +117,22 @@ def _tcp_console(pool: AgentPool, address: str, *, record: bool) -> None:
 
 def _stock(pool: AgentPool) -> None:
     """Let livekit-agents read the arguments; its own command line is called deprecated, this call is not."""
+    _name_server()
     from livekit.agents import cli  # noqa: PLC0415
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         cli.run_app(pool.server)
+
+
+def _name_server() -> None:
+    """Fill in what ``greenroom agents`` takes for granted: a server on this machine, with the development key."""
+    said = os.environ
+    url = said.setdefault("LIVEKIT_URL", "ws://127.0.0.1:7880")
+    if said.get("LIVEKIT_API_KEY") and said.get("LIVEKIT_API_SECRET"):
+        return
+    if not is_loopback(urlsplit(url).hostname or ""):
+        raise ConfigError(
+            f"There is no API key for {url}", fix="Set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, both of that server"
+        )
+    said["LIVEKIT_API_KEY"], said["LIVEKIT_API_SECRET"] = DEV_KEY, DEV_SECRET

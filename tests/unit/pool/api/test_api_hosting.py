@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from livekit.agents import Agent, AgentServer, get_job_context
 
+from greenroom.errors import ConfigError
 from greenroom.pool import AgentPool, FileChange, FileWatcher
 from greenroom.pool._model import EndKind, Placement
 from greenroom.pool.api import _host_face as face
+from greenroom.pool.api import _main as command_line
 from greenroom.pool.api import capture, set_host
 from greenroom.pool.api._main import option, pool_command
 from greenroom.pool.api._session import status_of
@@ -204,3 +207,21 @@ async def test_a_watcher_goes_on_after_a_save_that_replaces_the_file(tmp_path: P
     assert watcher.state == "stopped"
     with pytest.raises(RuntimeError, match="cannot be restarted"):
         await watcher.start()
+
+
+def test_a_call_from_the_terminal_takes_the_server_on_this_machine_for_granted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    command_line._name_server()
+    assert [os.environ[f"LIVEKIT_{name}"] for name in ("URL", "API_KEY", "API_SECRET")] == [
+        "ws://127.0.0.1:7880",
+        "devkey",
+        "secret",
+    ]
+    monkeypatch.setenv("LIVEKIT_URL", "wss://rooms.example")
+    monkeypatch.setenv("LIVEKIT_API_KEY", "")
+    with pytest.raises(ConfigError, match=r"There is no API key for wss://rooms\.example"):
+        command_line._name_server()
