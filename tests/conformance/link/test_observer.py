@@ -85,6 +85,7 @@ async def test_a_session_that_is_watched_is_in_the_log_word_for_word(stage: Sess
             answer = await observer.ask(call.job_id, request)
             assert answer.run_input.items[-1].message.content[0].text == "You have a table for 4."
             await found(log, call.job_id, "tools.executed")
+            await told(log, call.job_id, "You have a table for 4.")
             await observer.flush()
         conversation = await said(log, call.job_id)
         assert conversation[0] == ("ASSISTANT", "Welcome.")
