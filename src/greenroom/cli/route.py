@@ -142,7 +142,18 @@ def _running(url: str) -> Declared:
             fix="Name the HTTP port of a pool on this machine, for example --url http://127.0.0.1:8081",
             context={"problem": error.message},
         ) from None
-    return declared_by(snapshot)
+    found = declared_by(snapshot)
+    return msgspec.structs.replace(found, notes=(*found.notes, *_hindrances(snapshot)))
+
+
+def _hindrances(snapshot: PoolSnapshot) -> list[str]:
+    """Return why a pool that runs would refuse any call now. What agents and tenants may have it knows itself."""
+    if snapshot.state != "serving":
+        return [f"the pool is {snapshot.state}: it takes no call now"]
+    taken = len(snapshot.sessions)
+    if taken >= snapshot.max_sessions:
+        return [f"the pool has {taken} of {snapshot.max_sessions} sessions: it takes no call now"]
+    return []
 
 
 def _denied(tenant: str, agent: str, said: Configuration | None) -> Refusal | None:

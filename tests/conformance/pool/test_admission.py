@@ -46,6 +46,17 @@ async def test_an_offer_for_an_agent_that_the_pool_does_not_have_is_taken_by_ano
         assert not now.started
 
 
+async def test_a_job_that_is_offered_again_and_again_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "clerk.py").write_text(holder())
+    with caplog.at_level("INFO", logger="greenroom.pool"):
+        async with pool_stage(tmp_path) as stage:
+            stage.dispatch("bad", metadata='{"tenant": "no such tenant!"}')
+            await stage.until(lambda now: now.refused.get("bad_tenant", 0) > 1)
+    assert [line.message for line in caplog.records].count("offer refused") == 1
+
+
 async def test_tenants_are_known_before_a_call_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "clerk.py").write_text(holder())
     async with pool_stage(tmp_path, max_sessions_per_tenant={"acme": 1}) as stage:

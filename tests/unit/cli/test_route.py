@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import msgspec
 import pytest
@@ -210,6 +211,7 @@ class TestRunningPool:
                 generation=1,
                 routes=True,
                 first_prefix=True,
+                max_sessions=50,
                 agents=(
                     AgentReport(name="sales", dispatch="", source="a", state="ready", kind="class", sessions=3),
                     AgentReport(
@@ -269,3 +271,16 @@ class TestRunningPool:
     def test_what_is_no_pool_is_told_so(self) -> None:
         with pytest.raises(GreenroomError, match=r"No pool answers at http://127\.0\.0\.1:1"):
             route.explain_command([], "http://127.0.0.1:1", RouteOptions(), as_json=False, environment=NOTHING)
+
+    @pytest.mark.parametrize(
+        ("told", "note"),
+        [
+            ({"max_sessions": 1}, []),
+            ({"max_sessions": 0}, ["the pool has 0 of 0 sessions: it takes no call now"]),
+            ({"state": "draining"}, ["the pool is draining: it takes no call now"]),
+        ],
+    )
+    def test_a_pool_that_takes_no_call_is_told_so(self, told: dict[str, Any], note: list[str]) -> None:
+        plain: dict[str, Any] = {"state": "serving", "max_sessions": 1}
+        snapshot = PoolSnapshot(instance="i", machine="m", pid=1, started_at=0, at=1, generation=1, **plain | told)
+        assert route._hindrances(snapshot) == note

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from livekit.protocol import agent as agent_pb
@@ -27,6 +27,9 @@ from greenroom.pool.supervisor._parts import Parts
 from greenroom.pool.supervisor._runs import Hold, Runs, launch_of
 
 _log = logging.getLogger("greenroom.pool")
+
+#: Refused jobs of which it is known that the log has told.
+_REMEMBERED: Final = 1000
 
 
 class House(Protocol):
@@ -84,6 +87,7 @@ class Front:
         self._wall = parts.wall
         self._offers = Offers(settings.offer_timeout)
         self._holds: dict[str, tuple[Offer, Hold]] = {}
+        self._told: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -170,8 +174,17 @@ class Front:
             case Refused(offer, reason, detail):
                 self.refused[reason] += 1
                 extra = {"job_id": offer.id, "room": offer.job.room.name, "reason": reason, "detail": detail}
-                _log.info("offer refused", extra=extra)
+                _log.log(self._level(offer.id, reason), "offer refused", extra=extra)
                 self._house.changed()
+
+    def _level(self, job_id: str, reason: str) -> int:
+        """Return how loudly a refusal is told: a server that offers a job again and again is told of once."""
+        if self._told.get(job_id) == reason:
+            return logging.DEBUG
+        self._told[job_id] = reason
+        if len(self._told) > _REMEMBERED:
+            del self._told[next(iter(self._told))]
+        return logging.INFO
 
     async def _consider(self, offer: Offer) -> None:
         try:
