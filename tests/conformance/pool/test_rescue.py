@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from livekit.protocol import agent
 
+from greenroom.pool._model import EndKind
 from greenroom.pool.settings import WatchdogSettings
 from support.pool_supervised import holder, pool_stage
 from support.sdk import callers
@@ -131,3 +132,36 @@ async def test_no_process_is_left_when_a_pool_has_stopped(tmp_path: Path) -> Non
         pids += [each.nursery.pid for each in stage.pool._generations.all()]
         assert len(pids) == 3
     assert not [pid for pid in pids if is_running(pid)]
+
+
+async def test_a_call_whose_shard_and_nursery_both_die_goes_on_once_the_code_is_loaded_again(tmp_path: Path) -> None:
+    (tmp_path / "clerk.py").write_text(holder())
+    async with pool_stage(tmp_path) as stage:
+        call = await stage.call("lobby")
+        (generation,) = stage.pool._generations.all()
+        nursery = generation.nursery._process
+        assert nursery is not None
+        (shard,) = stage.pool.snapshot().shards
+        os.kill(nursery.pid, signal.SIGKILL)
+        await nursery.gone.wait()
+        os.kill(shard.pid, signal.SIGKILL)
+        now = await stage.until(lambda now: now if now.rescued else None)
+        assert [(each.job_id, each.rescues) for each in now.sessions] == [(call.job_id, 1)]
+        assert now.ended == {"rescued": 1}
+        assert now.generation == 2
+        assert [job.state.status for job in stage.jobs("lobby")] == [agent.JS_RUNNING]
+        await stage.hang_up("lobby")
+
+
+async def test_a_call_that_waits_for_a_shard_can_be_ended(tmp_path: Path) -> None:
+    (tmp_path / "clerk.py").write_text(holder())
+    async with pool_stage(tmp_path) as stage:
+        await stage.call("lobby")
+        stage.pool._generations.fork_no_more()
+        (shard,) = stage.pool.snapshot().shards
+        os.kill(shard.pid, signal.SIGKILL)
+        await stage.until(lambda now: not now.shards)
+        (call,) = stage.pool._runs.calls.running.values()
+        assert call.waits is not None
+        stage.pool._runs.end_all(EndKind.DRAINED, "enough")
+        assert stage.pool.snapshot().ended == {"drained": 1}

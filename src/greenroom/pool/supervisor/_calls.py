@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +21,16 @@ OTHERS: Final = "(others)"
 _MOST_COUNTED: Final = 2000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A call without a shard: since when, how it would go on, and what is done once it does."""
+
+    since: float
+    launch: Launch
+    alone: bool
+    then: Callable[[], None]
+
+
 @dataclass(eq=False, kw_only=True)
 class Call:
     """One session, over all the shards that it has been in.
@@ -30,6 +41,7 @@ class Call:
     :param ending: what it was told to end of, and why.
     :param relaunched_at: when it last went over to another shard.
     :param doubted_at: when LiveKit ended its job although it may go on.
+    :param waits: for a shard to go on in, when there is none.
     :param moving: whether it was told to go over to newer code.
     :param handed_over: whether another worker goes on with it.
     """
@@ -49,6 +61,7 @@ class Call:
     rescues: int = 0
     launches: int = 1
     ending: tuple[EndKind, str] | None = None
+    waits: Waiting | None = None
     moving: bool = False
     handed_over: bool = False
     cpu: float | None = None

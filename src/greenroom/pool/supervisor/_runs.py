@@ -13,7 +13,7 @@ from greenroom.pool._model import AgentSpec, EndKind
 from greenroom.pool._settings import PoolSettings, TenantSettings
 from greenroom.pool._wire import Beat, Checkpoint, End, Ended, Fact, Launch, Move, Started
 from greenroom.pool.admission import Fate, Policies, PolicyWatch, RescueBudget, policies_of
-from greenroom.pool.supervisor._calls import STARTING, Call, Calls, again
+from greenroom.pool.supervisor._calls import STARTING, Call, Calls, Waiting, again
 from greenroom.pool.supervisor._cast import Cast
 from greenroom.pool.supervisor._messages import job_status, renewed
 from greenroom.pool.supervisor._parts import Parts
@@ -24,6 +24,8 @@ _log = logging.getLogger("greenroom.pool")
 _FAILURES: Final = frozenset({EndKind.SETUP, EndKind.PROVIDER, EndKind.TOOL, EndKind.CODE, EndKind.KILLED})
 #: How long after a rescue LiveKit may still take the job away because the agent of before has left its room.
 _ECHO: Final = 5.0
+#: How long a call without a shard waits for one: a nursery that died is being replaced.
+_HOMELESS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class Runs:
         self._office.tell(link, job_status(call.id, agent_pb.JS_RUNNING))
         shard = self._shards.get(hold.shard)
         if shard is None or shard.doomed or call.id not in shard.jobs:
-            self._relaunch(call, launch, alone=False)
+            self._relaunch(call, launch, alone=False, then=_nothing)
         else:
             shard.send(launch)
         _log.info("call begins", extra={**_fields(call), "shard": call.shard})
@@ -180,13 +182,15 @@ class Runs:
             self._shards.release(call.shard, call.id)
             call.moving = False
             self.calls.count(call, EndKind.MOVED)
-            if self._relaunch(call, again(call, token=self._renewed(call)), alone=False):
-                # LiveKit has ended the job of the agent that left, or will.
-                self._office.tell(call.link, job_status(call.id, agent_pb.JS_RUNNING))
-                _log.info("call goes on with newer code", extra={**_fields(call), "shard": call.shard})
+            self._relaunch(call, again(call, token=self._renewed(call)), alone=False, then=lambda: self._moved(call))
             self._office.changed()
             return
         self._finish(call, ended.kind, ended.reason or ended.error, ok=ended.ok, error=ended.error)
+
+    def _moved(self, call: Call) -> None:
+        # LiveKit has ended the job of the agent that left, or will.
+        self._office.tell(call.link, job_status(call.id, agent_pb.JS_RUNNING))
+        _log.info("call goes on with newer code", extra={**_fields(call), "shard": call.shard})
 
     # The end
 
@@ -213,6 +217,9 @@ class Runs:
         if call.ending is not None:
             return
         call.ending = (kind, reason)
+        if call.waits is not None:
+            self._finish(call, kind, reason, ok=True)
+            return
         shard = self._shards.get(call.shard)
         if shard is not None:
             shard.send(End(job_id=call.id, kind=kind, reason=reason))
@@ -229,8 +236,8 @@ class Runs:
         if call is None:
             return
         now = self._clock()
-        if call.moving and call.ending is None:
-            # Its agent has left the room to come back with newer code.
+        if (call.moving or call.waits is not None) and call.ending is None:
+            # Its agent has left the room to come back: with newer code, or in another shard.
             return
         if call.relaunched_at is not None and now - call.relaunched_at < _ECHO:
             # LiveKit ends a job whose agent has left the room; that was the one of before. Should the room itself
@@ -242,10 +249,13 @@ class Runs:
         self.end(call, EndKind.TERMINATED, "LiveKit has taken the job away")
 
     def tick(self) -> None:
-        """End what a policy ends now."""
+        """End what a policy ends now, and look again for a shard for those that wait for one."""
         now = self._clock()
         for call in list(self.calls.running.values()):
-            self._enforce(call, now)
+            if call.waits is not None:
+                self._look_again(call, call.waits, now)
+            if call.id in self.calls.running:
+                self._enforce(call, now)
 
     def _enforce(self, call: Call, now: float) -> None:
         if call.doubted_at is not None and now - call.doubted_at >= _ECHO:
@@ -317,7 +327,8 @@ class Runs:
     def _rescue(self, call: Call, why: str, *, alone: bool) -> None:
         call.rescues += 1
         call.moving = False
-        if self._relaunch(call, again(call, token=self._renewed(call)), alone=alone):
+
+        def saved() -> None:
             self.calls.rescued += 1
             self.calls.count(call, EndKind.RESCUED)
             remembered = call.memo is not None
@@ -325,7 +336,28 @@ class Runs:
             _log.warning("call goes on in another shard", extra=extra)
             self._office.changed()
 
-    def _relaunch(self, call: Call, launch: Launch, *, alone: bool) -> bool:
+        self._relaunch(call, again(call, token=self._renewed(call)), alone=alone, then=saved)
+
+    def _relaunch(self, call: Call, launch: Launch, *, alone: bool, then: Callable[[], None]) -> None:
+        """Go on with a call, as soon as there is a shard for it; do ``then`` once it goes on."""
+        why = self._placed(call, launch, alone=alone)
+        if not why:
+            then()
+            return
+        call.state = STARTING
+        call.waits = Waiting(since=self._clock(), launch=launch, alone=alone, then=then)
+        _log.warning("call waits for a shard", extra={**_fields(call), "why": why})
+
+    def _look_again(self, call: Call, waits: Waiting, now: float) -> None:
+        why = self._placed(call, waits.launch, alone=waits.alone)
+        if not why:
+            call.waits = None
+            waits.then()
+        elif now - waits.since >= _HOMELESS:
+            self._finish(call, EndKind.KILLED, f"no shard takes it: {why}", ok=False)
+
+    def _placed(self, call: Call, launch: Launch, *, alone: bool) -> str:
+        """Launch a call in a shard that takes it; return why none does, or nothing."""
         member = self._office.cast.member(call.launch.agent)
         agent = member.spec if member is not None else AgentSpec(name=call.launch.agent)
         generations = dict.fromkeys([member.generation if member else call.generation, call.generation])
@@ -343,12 +375,15 @@ class Runs:
             call.relaunched_at = self._clock()
             call.watch.moved()
             found.send(launch)
-            return True
-        self._finish(call, EndKind.KILLED, f"no shard takes it: {why}", ok=False)
-        return False
+            return ""
+        return why
 
     def _renewed(self, call: Call) -> str:
         return renewed(call.launch.token, self._settings.key, self._wall())
+
+
+def _nothing() -> None:
+    pass
 
 
 def launch_of(
