@@ -13,6 +13,7 @@ import pytest
 
 from greenroom.config import ApiKey
 from greenroom.pool._settings import PoolSettings, TenantSettings, TenantsSettings
+from greenroom.pool.admission import Tenants
 from greenroom.pool.shard._prewarm_source import imported_at, install_line, wants_end_of_turn
 from greenroom.pool.supervisor._generations import shard_settings
 
@@ -205,6 +206,18 @@ def test_the_providers_of_tenants_are_imported_before_their_first_call(prewarmed
     assert options == {"prepare": [("llm", "acme"), ("tts", "nobody/x")]}
     prewarmed(written(tmp_path, ""), options=options, path=str(tmp_path), runs=f"os.chdir({str(tmp_path)!r})")
     assert (tmp_path / "imported").exists()
+
+
+def test_the_providers_of_the_file_of_tenants_are_imported_too(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.toml"
+    file.write_text('[bob.providers]\nllm = { id = "acme", api_key = "secret" }\n')
+    ann = TenantSettings(providers={"tts": "nobody/x"})
+    said = TenantsSettings(known={"ann": ann}, file=str(file))
+    settings = PoolSettings(url="ws://x", key=ApiKey(key="k", secret="s"), paths=(), tenants=said)
+    tenants = Tenants(said)
+    tenants.load()
+    options = shard_settings(settings, "", tenants.listed()).options
+    assert options == {"prepare": [("llm", "acme"), ("tts", "nobody/x")]}
 
 
 def test_what_a_program_sets_for_itself_does_not_decide_for_the_others(prewarmed: Prewarm, tmp_path: Path) -> None:

@@ -53,6 +53,10 @@ class Tenants:
             self._seen = _signature(Path(self._settings.file))
             self._table.replace_file(_read(Path(self._settings.file)))
 
+    def listed(self) -> dict[str, TenantSettings]:
+        """Return those that stand in the configuration or the file."""
+        return self._table.all()
+
     def refresh(self) -> bool:
         """Read the file again if it was saved since. What is broken is told, and the last good one stays.
 
@@ -150,7 +154,7 @@ def _read(path: Path) -> dict[str, TenantSettings]:
         text = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"The file of tenants {path} cannot be read: {error.strerror}", fix="Correct pool.tenants.file"
+            f"The file of tenants {path} cannot be read: {error.strerror}", fix="Correct tenants.file"
         ) from None
     return tenants_of(text, path=str(path))
 

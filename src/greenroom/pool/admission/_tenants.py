@@ -84,6 +84,10 @@ class TenantTable:
         """Take what the file says now, all of it. The next call uses it."""
         self._file = dict(tenants)
 
+    def all(self) -> dict[str, TenantSettings]:
+        """Return those that stand in the configuration or the file."""
+        return {**self._known, **self._file}
+
     def apply(self, known: Mapping[str, TenantSettings], *, lifetime: float, strict: bool) -> None:
         """Take what the configuration says now."""
         self._known = dict(known)

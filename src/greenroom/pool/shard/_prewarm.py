@@ -66,8 +66,8 @@ def prewarm(sources: Mapping[str, Collection[str]], options: Mapping[str, Any]) 
     for kind, name in options.get("prepare", ()):
         try:
             prepare(kind, name, inference=True)
-        except (GreenroomError, ImportError):
-            logger.warning("a tenant's provider cannot be used", extra={"kind": kind, "id": name}, exc_info=True)
+        except (GreenroomError, ImportError) as error:
+            logger.warning("a tenant's provider cannot be used", extra={"kind": kind, "id": name, "why": str(error)})
     logger.info("models are loaded", extra={"models": models})
     return Prewarmed(models=models, failures=failures)
 

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from greenroom.errors import GreenroomError
 from greenroom.pool._model import AgentSpec, Manifest, Placement
-from greenroom.pool._settings import PoolSettings
+from greenroom.pool._settings import PoolSettings, TenantSettings
 from greenroom.pool._wire import Infer, Inferred, Ready, Role, ShardSettings
 from greenroom.pool.admission import NeedShard, NoPlace, PlacementLimits, ShardKind, kind_for, place
 from greenroom.pool.supervisor._advice import Advice
@@ -80,9 +80,12 @@ class Generations:
         """Return all, the oldest first."""
         return list(self._by_number.values())
 
-    async def load(self, paths: Sequence[str], deployment: str) -> Generation:
+    async def load(
+        self, paths: Sequence[str], deployment: str, tenants: Mapping[str, TenantSettings] | None = None
+    ) -> Generation:
         """Load files as a new generation, and see one shard of it ready.
 
+        :param tenants: whose providers are imported before there are shards; by default those of the settings.
         :raises GreenroomError: when it cannot come up.
         """
         self._last += 1
@@ -95,7 +98,7 @@ class Generations:
         )
         self._loading = nursery
         try:
-            manifest = await nursery.load(paths, shard_settings(self._settings, deployment))
+            manifest = await nursery.load(paths, shard_settings(self._settings, deployment, tenants))
             if manifest.agents:
                 manifest = without(manifest, (await self._first_shard(nursery)).failed)
         except BaseException:
@@ -294,7 +297,9 @@ class Generations:
         self._timers.add(timer)
 
 
-def shard_settings(settings: PoolSettings, deployment: str) -> ShardSettings:
+def shard_settings(
+    settings: PoolSettings, deployment: str, tenants: Mapping[str, TenantSettings] | None = None
+) -> ShardSettings:
     """Return what every shard is told."""
     return ShardSettings(
         dev=settings.dev,
@@ -306,14 +311,14 @@ def shard_settings(settings: PoolSettings, deployment: str) -> ShardSettings:
         gc_policy=settings.gc_policy,
         inline_vad=settings.inline_vad,
         deployment=deployment,
-        options=_prewarm_options(settings),
+        options=_prewarm_options(settings, settings.tenants.known if tenants is None else tenants),
     )
 
 
-def _prewarm_options(settings: PoolSettings) -> dict[str, Any]:
+def _prewarm_options(settings: PoolSettings, tenants: Mapping[str, TenantSettings]) -> dict[str, Any]:
     """Return what is to be loaded before there are shards; ids of providers, and no option of one."""
     found: dict[str, Any] = {} if settings.end_of_turn is None else {"end_of_turn": settings.end_of_turn}
-    known = (item for tenant in settings.tenants.known.values() for item in tenant.providers.items())
+    known = (item for tenant in tenants.values() for item in tenant.providers.items())
     ids = {(kind, said.get("id") if isinstance(said, dict) else said) for kind, said in known}
     if wanted := sorted((kind, name) for kind, name in ids if isinstance(name, str)):
         found["prepare"] = wanted

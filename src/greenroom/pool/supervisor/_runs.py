@@ -26,6 +26,8 @@ _FAILURES: Final = frozenset({EndKind.SETUP, EndKind.PROVIDER, EndKind.TOOL, End
 _ECHO: Final = 5.0
 #: How long a call without a shard waits for one: a nursery that died is being replaced.
 _HOMELESS: Final = 10.0
+#: How much of what was raised stands in the log's line of an end; all of it stands in the traceback before.
+_ERROR: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +211,10 @@ class Runs:
         self._metrics.session_finished(call.launch.agent, call.launch.tenant)
         level = logging.WARNING if kind in _FAILURES else logging.INFO
         seconds = round(self._clock() - call.began_at, 1)
-        _log.log(level, "call ended", extra={**_fields(call), "kind": kind, "reason": reason, "seconds": seconds})
+        extra = {**_fields(call), "kind": kind, "reason": reason, "seconds": seconds}
+        if error and kind in _FAILURES and error != reason:
+            extra["error"] = error[:_ERROR]
+        _log.log(level, "call ended", extra=extra)
         self._office.changed()
 
     def end(self, call: Call, kind: EndKind, reason: str) -> None:

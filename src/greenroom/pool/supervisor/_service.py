@@ -108,7 +108,7 @@ class Service:
             if self.cast.generation:
                 _log.info("loading the new code", extra={"files": [shown(Path(path)) for path in paths]})
             await self._watcher.loading(paths)
-            generation = await self._generations.load(paths, self.deployment)
+            generation = await self._generations.load(paths, self.deployment, self._tenants.listed())
             await self._replace(generation, paths)
 
     def apply(self, settings: PoolSettings) -> None:
