@@ -169,9 +169,16 @@ class Person:
 
     async def reaches(self, besides: int = 0) -> Any:
         """Wait until the agent is there, not in the process ``besides``, and answers; return its answer."""
-        # Whoever asks somebody who is not there waits for long.
-        await self.caller.sees(self.agent, lambda agent: agent.attributes.get("pid", "") not in {"", str(besides)})
-        return await self.ask("ping")
+        async with asyncio.timeout(PATIENCE):
+            while self.there():
+                # Whoever asks somebody who is not there waits for long.
+                await self.caller.sees(
+                    self.agent, lambda agent: agent.attributes.get("pid", "") not in {"", str(besides)}
+                )
+                # It may be going over to another shard in this moment.
+                with contextlib.suppress(rtc.RpcError):
+                    return await self.ask("ping")
+        raise ConnectionError(f"the caller in {self.room} is not connected any more")
 
     def there(self) -> bool:
         """Whether the person's connection has lasted without a break."""
