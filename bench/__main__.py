@@ -25,6 +25,7 @@ from bench import (
     pool_held,
     pool_idle,
     pool_knobs,
+    pool_pairs,
     pool_truth,
     rooms,
     server,
@@ -58,6 +59,7 @@ BENCHES = {
     "pool-idle": pool_idle.run,
     "pool-burst": pool_burst.run,
     "pool-knobs": pool_knobs.run,
+    "pool-pairs": pool_pairs.run,
     "pool-truth": pool_truth.run,
 }
 
