@@ -13,7 +13,7 @@ from greenroom.cli._configuration import Configuration, read_configuration
 from greenroom.cli._options import PoolOptions, PoolWays
 from greenroom.cli._schema import LogSection, PoolSection
 from greenroom.cli._settings import calling_key, flags_of, own_address, websocket_url
-from greenroom.config import ApiKey
+from greenroom.config import DEV_SECRET, ApiKey, is_loopback
 from greenroom.errors import ConfigError
 from greenroom.pool.settings import PoolSettings, TenantsSettings
 
@@ -96,9 +96,16 @@ def pool_settings(
         "watch": section.watch if said.says("pool.watch") else section.dev and not cli,
         "observability": section.observability or said.get("observability_url") or "",
     }
+    key = _key(options, environment, said)
+    if key.secret == DEV_SECRET and not is_loopback(section.host):
+        # Everybody knows it, and its tokens drain the pool.
+        raise ConfigError(
+            f"Refusing to listen on {section.host} with the development key",
+            fix="Pass --key KEY:SECRET with a secret of your own, or --host 127.0.0.1",
+        )
     return PoolSettings(
         **given,
-        key=_key(options, environment, said),
+        key=key,
         log_level=said.section("log", LogSection).level,
         cli_address=cli,
         tenants=said.section("tenants", TenantsSettings),

@@ -337,3 +337,14 @@ def test_a_tenant_of_the_configuration_has_no_secret_in_its_words() -> None:
     (acme,) = read_configuration(None, {}).whole().tenants.known.values()
     assert isinstance(acme, TenantSettings)
     assert "hush" not in repr(acme)
+
+
+def test_a_pool_with_the_development_key_listens_on_loopback_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = {"GREENROOM_KEY": f"own:{'x' * 32}"}
+    options = PoolOptions(host="0.0.0.0")
+    with pytest.raises(ConfigError, match=r"Refusing to listen on 0\.0\.0\.0 with the development key"):
+        pool_settings(pool_configuration((), options, PoolWays(), {}), options, {})
+    assert pool_settings(pool_configuration((), options, PoolWays(), own), options, own).host == "0.0.0.0"
