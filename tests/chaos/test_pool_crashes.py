@@ -28,7 +28,7 @@ async def talks(person: Person) -> list[object]:
 async def test_the_calls_of_a_shard_that_dies_go_on_elsewhere_with_what_was_said(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    async with chaos_stage(desk(tmp_path / "desk.py"), shards=2) as stage:
+    async with chaos_stage(desk(tmp_path / "desk.py"), shards=2, max_sessions=100) as stage:
         people = await stage.crowd(2 * CALLS)
         before = await all_of(talks(person) for person in people)
         assert all(len(history) == 4 for history in before)
