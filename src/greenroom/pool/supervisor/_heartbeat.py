@@ -54,6 +54,9 @@ class Heartbeat:
                     await self._beat(client.request)
                 except HttpError as error:
                     self._failed(str(error))
+                except Exception:
+                    # One report that cannot be made is no reason never to report again.
+                    _log.exception("a report to the control plane failed")
                 await asyncio.sleep(self._every)
         finally:
             # A last word, so that nobody waits for the next report of a pool that is gone.

@@ -64,6 +64,9 @@ async def _keep_told(pool: Pool, reread: Callable[[], PoolSettings | None]) -> N
         except GreenroomError as error:
             _log.warning("settings unchanged: what was saved is broken", extra={"problem": str(error)})
             continue
+        except Exception:
+            _log.exception("settings unchanged: what was saved could not be taken")
+            continue
         if waiting is not None:
             _log.info("other settings hold", extra={"from_the_next_start": list(waiting)})
 
