@@ -42,7 +42,11 @@ async def test_calls_and_figures_of_the_whole_pool_are_written(tmp_path: Path) -
     stream.write_text("of the run before\n")
     (tmp_path / "clerk.py").write_text(holder())
     (tmp_path / "broken.py").write_text(BROKEN)
-    told = {"metrics_jsonl": str(stream), "metrics_json_file": str(latest), "metrics_jsonl_interval": 0.05}
+    told: dict[str, Any] = {
+        "metrics_jsonl": str(stream),
+        "metrics_json_file": str(latest),
+        "metrics_jsonl_interval": 0.05,
+    }
     async with pool_stage(tmp_path, **told) as stage:
         await stage.call("lobby", metadata='{"tenant": "acme"}')
         await stage.served(lambda: json.loads(latest.read_text())["active_sessions"] == 1)
