@@ -58,6 +58,7 @@ async def test_the_keyboard_is_enough(house) -> None:
     await expect(page.page.get_by_role("option", name="front-desk")).to_be_visible()
     keyboard = page.page.keyboard
     await keyboard.press("Tab")  # the brand
+    await keyboard.press("Tab")  # the other page
     await keyboard.press("Tab")  # the list
     await keyboard.press("ArrowDown")
     await expect(page.page.get_by_role("option", name="Any agent")).to_have_attribute("aria-selected", "true")

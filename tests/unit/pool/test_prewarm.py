@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -146,13 +147,18 @@ def test_another_import_that_fails_is_left_to_speak_for_itself() -> None:
 
 
 Prewarm = Callable[..., dict[str, Any]]
+PRELOAD = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
 
 
 @pytest.fixture(scope="module")
 def prewarmed() -> Iterator[Prewarm]:
     """Prewarms in processes of their own, since models cannot be unloaded."""
     command = [sys.executable, "-W", "ignore", "-c", PREWARM]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    # The example agent sets it where it is imported, and some other test may have done so here.
+    environment = {name: value for name, value in os.environ.items() if name != PRELOAD}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
 
         def prewarm(
             file: str, *, options: object = None, environment: object = None, runs: str = "", path: str = ""
@@ -165,9 +171,6 @@ def prewarmed() -> Iterator[Prewarm]:
             return found
 
         yield prewarm
-
-
-PRELOAD = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
 
 
 @pytest.mark.parametrize(
