@@ -135,9 +135,11 @@ async def test_nothing_is_left_of_jobs_that_failed_or_were_taken_away(
         print(f"left: {after}")
         # Threads are kept for the next job, up to a bound.
         assert after.pop("threads") < before.pop("threads") + 16
+        # Native code keeps connections for the next job, too, as many as there were jobs at once.
+        assert after.pop("descriptors") <= before.pop("descriptors") + AT_ONCE
         assert after == before
         assert grown < SLACK + 2 * JOBS * PER_JOB
-        assert len(names_in(Path(f"/proc/{pid}/fd"))) <= outside
+        assert len(names_in(Path(f"/proc/{pid}/fd"))) <= outside + AT_ONCE
         now = stage.pool.snapshot()
         assert now.shards_lost == 0
         assert (now.load, now.by_tenant, now.sessions) == (0.0, {}, ())
