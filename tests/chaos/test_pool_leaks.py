@@ -132,9 +132,7 @@ async def test_nothing_is_left_of_jobs_that_failed_or_were_taken_away(
         await rounds(stage, "then", JOBS)
         after = await count(stage, "last")
         grown = after.pop("dirty") - before.pop("dirty")
-        print(
-            f"{JOBS} failed and {JOBS} taken away: private memory {grown / 1e6:+.1f} MB, {grown / JOBS / 2 / 1e3:+.1f} kB a job"
-        )
+        print(f"{JOBS} failed, {JOBS} taken away: memory {grown / 1e6:+.1f} MB, {grown / JOBS / 2 / 1e3:+.1f} kB a job")
         print(f"left: {after}")
         # Threads are kept for the next job, up to a bound.
         assert after.pop("threads") < before.pop("threads") + 16
