@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom.pool._importing import import_as
 from greenroom.pool._model import Failure
 from greenroom.pool.api._config import is_decorated, said_of
 
@@ -124,17 +125,7 @@ def load(source: Path) -> ModuleType:
     if "." in name:
         importlib.invalidate_caches()
         return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name, source)
-    if spec is None or spec.loader is None:
-        raise RuntimeError(f"Could not create import spec for {source}.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-    return module
+    return import_as(name, source)
 
 
 def name_of_file(source: Path) -> str:

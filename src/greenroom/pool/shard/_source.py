@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Final
 
+from greenroom.pool._importing import import_as
 from greenroom.pool._model import Failure
 from greenroom.pool.discovery import shown
 from greenroom.pool.shard._prewarm_source import install_line
@@ -49,17 +50,7 @@ def import_file(path: Path) -> ModuleType:
     if not name.isidentifier() or name in sys.modules or name in sys.stdlib_module_names:
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
         name = f"greenroom_agent_{re.sub(r'[^0-9A-Za-z]+', '_', name)}_{digest}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-    return module
+    return import_as(name, path)
 
 
 def module_for_main(path: Path) -> ModuleType:
